@@ -1,0 +1,66 @@
+"""Monte Carlo simulation of a market maker in binary event contracts.
+
+A scenario says what the market and the maker do, `simulate` runs many independent paths of it, `sweep` runs a
+study of many scenarios, and `report` shows the distributions.
+
+>>> import mcmm
+>>> run = mcmm.simulate(mcmm.Scenario(steps=200), paths=1000, seed=7)
+>>> run.summary()  # doctest: +SKIP
+
+The names below are imported when they are first used, so that ``import mcmm`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcmm import errors as errors
+    from mcmm.engine import simulate as simulate
+    from mcmm.reports import report as report
+    from mcmm.runner import sweep as sweep
+    from mcmm.scenario import Scenario as Scenario
+    from mcmm.simulation import Simulation as Simulation
+    from mcmm.store import SweepResult as SweepResult
+    from mcmm.study import Study as Study
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Scenario",
+    "Simulation",
+    "Study",
+    "SweepResult",
+    "__version__",
+    "errors",
+    "report",
+    "simulate",
+    "sweep",
+]
+
+_HOME = {
+    "Scenario": "mcmm.scenario",
+    "Simulation": "mcmm.simulation",
+    "Study": "mcmm.study",
+    "SweepResult": "mcmm.store",
+    "report": "mcmm.reports",
+    "simulate": "mcmm.engine",
+    "sweep": "mcmm.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name == "errors":
+        return import_module("mcmm.errors")
+    if name not in _HOME:
+        raise AttributeError(f"module 'mcmm' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

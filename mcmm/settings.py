@@ -1,0 +1,189 @@
+"""The settings by their dotted names: meaning, unit, rule, JSON schema, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import reprlib
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from mcmm.tables import Table, Tables
+
+__all__ = ["NAMES", "Setting", "catalogue", "json_schema", "problems", "shown", "unknown"]
+
+_TABLES: dict[str, type[Table]] = {
+    name: field.annotation
+    for name, field in Tables.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+}
+_FIELDS = {name: field for name, field in Tables.model_fields.items() if name not in _TABLES}
+for _table, _model in _TABLES.items():
+    _FIELDS |= {f"{_table}.{name}": field for name, field in _model.model_fields.items()}
+
+NAMES = tuple(_FIELDS)
+"""Every setting's dotted name, in the order of the tables."""
+
+_PLANNED = ("markets", "portfolio", "quoting.assumed_informed_fraction", "quoting.liquidity")
+_PLANNED_POLICIES = ("glosten_milgrom", "lmsr")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of one setting, apart from its value in a scenario.
+
+    Attributes
+    ----------
+    name : str
+        Dotted, as in ``"risk.inventory_limit"``.
+    default : Any
+        The value when it is not given; None where it is then derived from other settings.
+    description : str
+        What it means, in a sentence or two.
+    unit : str
+        What the value counts; ``""`` for a pure number or a choice.
+    rule : str
+        What a value must be, as in ``"a whole number >= 1 or inf"``.
+    """
+
+    name: str
+    default: Any
+    description: str
+    unit: str
+    rule: str
+
+
+@cache
+def catalogue() -> dict[str, Setting]:
+    """Return every setting by its dotted name, in the order of the tables."""
+    schema = json_schema()
+    found = {}
+    for name, field in _FIELDS.items():
+        table, _, leaf = name.rpartition(".")
+        owner = schema["$defs"][_TABLES[table].__name__] if table else schema
+        entry = owner["properties"][leaf]
+        found[name] = Setting(name, field.default, entry["description"], entry["unit"], _rule(entry))
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a scenario file, for editors that check and complete TOML."""
+    schema = Tables.model_json_schema(schema_generator=_EditorSchema)
+    return {"$schema": _EditorSchema.schema_dialect, **schema}
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """A schema without what JSON or TOML cannot spell, and without what only repeats a name."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Leave out a default of None or inf, and a table's, which is only that of its settings."""
+        default = schema.get("default")
+        if default is None or default == math.inf or isinstance(default, BaseModel):
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Give settings no titles."""
+        return False
+
+
+def _rule(schema: dict[str, Any]) -> str:
+    """Return in words what a setting's JSON schema asks of a value."""
+    if "rule" in schema:
+        return str(schema["rule"])
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    kinds = schema["type"]
+    if kinds == "boolean":
+        return "true or false"
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = " and ".join(f"{sign} {_short(schema[key])}" for key, sign in signs.items() if key in schema)
+    return f"a {'whole ' if 'integer' in kinds else ''}number {bounds}{' or inf' if 'null' in kinds else ''}"
+
+
+def _short(number: float) -> str:
+    """Return a round number as one would write it in TOML: 20, 0.01, 1e9."""
+    return re.sub(r"e([+]|(-))0*", r"e\2", f"{number:g}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as TOML would spell it, cut to fit a line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= 60 else f"{value[:57]}...")
+    return " ".join(reprlib.repr(value).split())
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Return what pydantic found wrong with a scenario, a line per problem.
+
+    Parameters
+    ----------
+    error : ValidationError
+        Of validating `mcmm.tables.Tables` or a class made from it.
+
+    Returns
+    -------
+    list[str]
+        Lines such as ``risk.inventory_limit: must be a whole number >= 1 or inf, got -5``.
+    """
+    lines = []
+    for problem in error.errors(include_url=False):
+        place, value = problem["loc"], problem["input"]
+        if not place:  # of the scenario as a whole, and said in full
+            lines.append(problem["msg"])
+            continue
+        depth = 2 if place[0] in _TABLES else 1
+        name = ".".join(str(part) for part in place[:depth])
+        if problem["type"] in ("extra_forbidden", "invalid_key"):
+            lines.append(unknown(name))
+        elif name in _TABLES:
+            lines.append(f"{name}: must be a table, got {shown(value)}")
+        elif name == "quoting.policy" and value in _PLANNED_POLICIES:
+            lines.append(f"{name}: {value} is not available in this version; {catalogue()[name].rule}")
+        else:
+            rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
+            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {shown(value)}")
+    return list(dict.fromkeys(lines))  # a union reports each of its members
+
+
+def unknown(name: object) -> str:
+    """Return the line on a name that is no setting, with the nearest one that is.
+
+    Parameters
+    ----------
+    name : object
+        The dotted name as given.
+
+    Returns
+    -------
+    str
+        A line such as ``quoting.base_spred: unknown setting; did you mean quoting.base_spread?``.
+    """
+    name = str(name)
+    spelled = ".".join(
+        part if re.fullmatch(r"[\w-]+", part) else json.dumps(part) for part in name.split(".")
+    )
+    if name in _PLANNED:
+        return f"{spelled}: is not available in this version"
+    if name in _TABLES:
+        example = next(iter(_TABLES[name].model_fields))
+        return f"{spelled}: is a table; name one of its settings, such as {name}.{example}"
+
+    def likeness(known: str) -> tuple[float, float]:
+        leaf = SequenceMatcher(None, known.rpartition(".")[2], name.rpartition(".")[2][:100])
+        return leaf.ratio(), SequenceMatcher(None, known, name[:100]).ratio()
+
+    nearest = max((*NAMES, *_TABLES), key=likeness)
+    hint = f"; did you mean {nearest}?" if likeness(nearest)[0] >= 0.7 else ""
+    return f"{spelled}: unknown setting{hint}"

@@ -1,0 +1,350 @@
+# cython: language_level=3
+"""The compiled core: lays out a block of paths, runs its steps, writes its metrics.
+
+Design
+------
+A. A block is a struct of arrays, one element a path (`kernel/state.pxd`). The rules of the market are pure inline
+   functions (`kernel/fair.pxd`, `quoting.pxd`, `takers.pxd`, `fills.pxd`, `risk.pxd`, `recovery.pxd`); the phases of
+   a step are short loops over the lanes that call them (`kernel/*_lanes.pxd`).
+B. `run_step` below is model.md section 2, in its order; `kernel/step.pxi` chooses each phase's loops once for the whole
+   block, so what a scenario does not use costs nothing.
+C. A draw is keyed by (seed, path, market, step, purpose), never taken from a sequence: blocks, threads and the number
+   of paths cannot change a path.
+D. State is constant in the number of steps. Nothing is allocated, logged or validated inside a block, and the GIL is
+   released for all of it: Python hands over numbers that it has checked.
+E. Compiled without contraction and without libm's transcendentals, so that every instruction set gives the same bits.
+"""
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from mcmm.kernel cimport special
+from mcmm.kernel.draw_lanes cimport draw
+from mcmm.kernel.mark_lanes cimport book
+from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
+from mcmm.kernel.state cimport LANES, REPLAY, THRESHOLD, INTENSITY, Block, Settings, Tables, Windows
+
+cdef extern from *:
+    """
+    #if defined(__AVX512F__)
+    #define MCMM_ISA_NAME "avx512"
+    #elif defined(__AVX2__)
+    #define MCMM_ISA_NAME "avx2"
+    #else
+    #define MCMM_ISA_NAME "baseline"
+    #endif
+    #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+    static int mcmm_has_avx2(void) { return __builtin_cpu_supports("avx2") != 0; }
+    static int mcmm_has_avx512(void) {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    }
+    #else
+    static int mcmm_has_avx2(void) { return 0; }
+    static int mcmm_has_avx512(void) { return 0; }
+    #endif
+    #if defined(__clang__)
+    #define MCMM_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define MCMM_COMPILER "gcc " __VERSION__
+    #else
+    #define MCMM_COMPILER "unknown"
+    #endif
+    """
+    const char* MCMM_ISA_NAME
+    const char* MCMM_COMPILER
+    bint mcmm_has_avx2()
+    bint mcmm_has_avx512()
+
+# As mcmm.metrics.NAMES, in this order.
+cdef enum:
+    FILLS, VOLUME_, NOTIONAL, FEES, PNL, PNL_FAIR, PNL_SETTLED, SPREAD_PNL, INVENTORY_PNL, MAX_DRAWDOWN
+    MAX_DRAWDOWN_FAIR, AVERAGE_SPREAD, FINAL_INVENTORY, MAX_INVENTORY, MAX_EXPOSURE, QUOTED_FRACTION, TRIPS, HALT_STEP
+    HALT_REASON, BREAKER_OVERSHOOT, OUTAGES, INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
+    INFORMED_VOLUME, INFORMED_PNL, FINAL_MID
+    FINAL_PROBABILITY, OUTCOME_, ROWS
+
+cdef enum:
+    T_PROBABILITY, T_MID, T_BID, T_ASK, T_BID_SIZE, T_ASK_SIZE, T_QUOTING, T_BOUGHT, T_SOLD, T_INVENTORY, T_CASH
+    T_FEES, T_PNL, T_PNL_FAIR, T_DRAWDOWN, T_HALTED, COLUMNS
+
+TRACE_COLUMNS = (
+    "probability", "mid", "bid", "ask", "bid_size", "ask_size", "quoting", "bought", "sold", "inventory", "cash",
+    "fees", "pnl", "pnl_fair", "drawdown", "halted",
+)
+METRIC_ROWS = ROWS
+BLOCK = LANES
+
+
+cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) noexcept nogil:
+    cdef Py_ssize_t i
+    memset(b, 0, sizeof(Block))
+    draw(b.u_side, seed, path, 0, OUTCOME)
+    for i in range(LANES):
+        b.outcome[i] = 1.0 if happens(b.u_side[0][i], s.initial_probability) else 0.0
+        b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
+        b.hidden[i] = s.initial_walk if s.process == THRESHOLD else s.initial_logit
+        b.mid[i] = s.initial_mid
+        b.ramp[i] = s.ramp_steps
+        b.excitation[i] = s.excitation_start
+        b.quoting[i] = 1.0
+        b.halt_step[i] = -1.0
+        b.overshoot[i] = NAN
+        # Who is never drawn is never chosen.
+        b.u_informed[0][i] = b.u_informed[1][i] = b.u_informed[2][i] = b.u_informed[3][i] = 9007199254740992.0
+        b.u_herd[0][i] = b.u_herd[1][i] = b.u_herd[2][i] = b.u_herd[3][i] = 9007199254740992.0
+
+
+cdef void open_windows(Windows* w, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    if w.filled_signed != NULL:
+        memset(w.filled_signed, 0, s.imbalance_window * LANES * sizeof(float))
+    if w.filled_total != NULL:
+        memset(w.filled_total, 0, s.imbalance_window * LANES * sizeof(float))
+    if w.volume_ring != NULL:
+        memset(w.volume_ring, 0, s.volume_window * LANES * sizeof(float))
+    if w.loss_ring != NULL:
+        for i in range(LANES):
+            w.loss_ring[i] = 0.0
+        for i in range(LANES, (s.loss_window + 1) * LANES):
+            w.loss_ring[i] = -INFINITY
+
+
+include "kernel/step.pxi"
+
+
+cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
+    row[T_PROBABILITY] = b.probability[lane]
+    row[T_MID] = b.mid[lane]
+    cdef bint quoted = b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0
+    row[T_BID] = NAN if not quoted else (b.bid[lane] / s.ticks if s.grid else b.bid[lane])
+    row[T_ASK] = NAN if not quoted else (b.ask[lane] / s.ticks if s.grid else b.ask[lane])
+    row[T_BID_SIZE] = b.bid_size[lane]
+    row[T_ASK_SIZE] = b.ask_size[lane]
+    row[T_QUOTING] = b.quoting[lane]
+
+
+cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
+    row[T_BOUGHT] = b.bought[lane] if s.flow == INTENSITY else max(0.0, -b.taken[lane])
+    row[T_SOLD] = b.sold[lane] if s.flow == INTENSITY else max(0.0, b.taken[lane])
+    row[T_INVENTORY] = b.inventory[lane]
+    row[T_CASH] = b.cash[lane] * s.unit + b.unwind_cash[lane]
+    row[T_FEES] = b.fees[lane]
+    row[T_PNL] = b.pnl[lane]
+    row[T_PNL_FAIR] = b.pnl_fair[lane]
+    row[T_DRAWDOWN] = b.peak_fair[lane] - b.pnl_fair[lane] if s.marks_fair else b.peak[lane] - b.pnl[lane]
+    row[T_HALTED] = b.halted[lane]
+
+
+cdef void run_step(
+    Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
+) noexcept nogil:
+    """Model.md section 2, in its order."""
+    cdef Py_ssize_t lane
+    if s.may_stop:
+        begin(b, s, step)
+    quote(b, s, w, step)
+    for lane in range(traced):
+        trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
+    trade(b, s, t, w, step)
+    move(b, s, t, step)
+    mark_and_check(b, s, w, step)
+    if traced or step + 1 == s.steps:
+        book(b, s)
+    for lane in range(traced):
+        trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
+
+
+cdef void close_block(
+    Block* b, const Settings* s, uint64_t seed, uint64_t path, double* out, Py_ssize_t stride, Py_ssize_t lanes
+) noexcept nogil:
+    """Settle, and write a column of metrics for each of the first `lanes` lanes."""
+    cdef Py_ssize_t i
+    cdef double outcome, quoted
+    if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
+        draw(b.u_side, seed, path, 0, OUTCOME)
+        for i in range(LANES):
+            b.outcome[i] = 1.0 if happens(b.u_side[0][i], b.probability[i]) else 0.0
+    for i in range(lanes):
+        outcome = b.outcome[i] if s.bounded else b.probability[i]
+        quoted = b.quoted[i] if s.may_stop else <double>s.steps
+        out[FILLS * stride + i] = b.fills[i]
+        out[VOLUME_ * stride + i] = b.volume[i]
+        out[NOTIONAL * stride + i] = b.notional[i] * s.unit + b.unwind_notional[i]
+        out[FEES * stride + i] = b.fees[i]
+        out[PNL * stride + i] = b.pnl[i]
+        out[PNL_FAIR * stride + i] = b.pnl_fair[i]
+        out[PNL_SETTLED * stride + i] = (
+            (b.cash[i] * s.unit + b.unwind_cash[i]) + b.inventory[i] * outcome
+        ) - b.fees[i]
+        out[SPREAD_PNL * stride + i] = b.spread_pnl[i]
+        out[INVENTORY_PNL * stride + i] = b.inventory_pnl[i]
+        out[MAX_DRAWDOWN * stride + i] = b.max_drawdown_fair[i] if s.marks_fair else b.max_drawdown[i]
+        out[MAX_DRAWDOWN_FAIR * stride + i] = b.max_drawdown_fair[i]
+        out[AVERAGE_SPREAD * stride + i] = b.spread_sum[i] * s.unit / quoted if quoted > 0.0 else NAN
+        out[FINAL_INVENTORY * stride + i] = b.inventory[i]
+        out[MAX_INVENTORY * stride + i] = b.max_inventory[i]
+        out[MAX_EXPOSURE * stride + i] = b.max_exposure[i] if s.bounded else NAN
+        out[QUOTED_FRACTION * stride + i] = quoted / s.steps
+        out[TRIPS * stride + i] = b.trips[i]
+        out[HALT_STEP * stride + i] = b.halt_step[i]
+        out[HALT_REASON * stride + i] = b.halt_reason[i]
+        out[BREAKER_OVERSHOOT * stride + i] = b.overshoot[i]
+        out[OUTAGES * stride + i] = b.outages[i]
+        out[INVENTORY_LIMIT_STEPS * stride + i] = b.inventory_limit_steps[i]
+        out[EXPOSURE_LIMIT_STEPS * stride + i] = b.exposure_limit_steps[i]
+        out[INFORMED_VOLUME * stride + i] = b.informed_volume[i]
+        out[INFORMED_PNL * stride + i] = b.informed_pnl[i]
+        out[FINAL_MID * stride + i] = b.mid[i]
+        out[FINAL_PROBABILITY * stride + i] = b.probability[i]
+        out[OUTCOME_ * stride + i] = b.outcome[i] if s.bounded else NAN
+
+
+cdef void run_block(
+    Block* b, const Settings* s, const Tables* t, Windows* w, uint64_t seed, uint64_t path,
+    double* trace, Py_ssize_t traced, const volatile int* stop,
+) noexcept nogil:
+    cdef Py_ssize_t step
+    open_block(b, s, seed, path)
+    open_windows(w, s)
+    for step in range(s.steps):
+        if step & 3 == 0:
+            if stop != NULL and stop[0]:
+                return
+            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2)
+        run_step(b, s, t, w, step, trace, traced)
+
+
+cdef void* aligned(void* memory) noexcept nogil:
+    return <void*>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+
+
+cdef class Plan:
+    """A scenario as the core's numbers; runs any range of its paths, on any thread.
+
+    Parameters
+    ----------
+    fields : dict
+        A value for every member of ``Settings`` (kernel/state.pxd); validated by the caller.
+    size_thresholds : contiguous array of float64
+        Padded with 2^53 as draw_lanes.pxd asks.
+    orders : contiguous array of float64, shape (4, steps), or None
+        Side, size, limit and fair value of the order of each step, for replay.
+    """
+
+    cdef Settings settings
+    cdef Tables tables
+    cdef object owned
+
+    def __init__(self, dict fields, double[::1] size_thresholds, double[:, ::1] orders=None):
+        self.settings = fields
+        self.owned = (size_thresholds, orders)
+        memset(&self.tables, 0, sizeof(Tables))
+        self.tables.thresholds = size_thresholds.shape[0]
+        if size_thresholds.shape[0]:
+            self.tables.size_thresholds = &size_thresholds[0]
+        if orders is not None:
+            self.tables.order_side = &orders[0, 0]
+            self.tables.order_size = &orders[1, 0]
+            self.tables.order_limit = &orders[2, 0]
+            self.tables.order_fair = &orders[3, 0]
+
+    def run(
+        self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, ::1] trace=None, int[::1] stop=None
+    ):
+        """Simulate ``out.shape[1]`` paths from `first_path` into `out` (METRIC_ROWS, paths), the GIL released.
+
+        trace : (paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
+        stop : one int; once another thread sets it, the run ends early and `out` is not to be used.
+        """
+        cdef const Settings* s = &self.settings
+        cdef Py_ssize_t paths = out.shape[1], first = 0, lanes, traced = 0, left
+        cdef Py_ssize_t ring = LANES * sizeof(float)
+        cdef Py_ssize_t signed = s.imbalance_window * ring if s.moves_mid else 0
+        cdef Py_ssize_t total = signed if s.flow == INTENSITY else 0
+        cdef Py_ssize_t volume = s.volume_window * ring if s.has_volume_limit else 0
+        cdef Py_ssize_t loss = (s.loss_window + 1) * LANES * <Py_ssize_t>sizeof(double) if s.has_loss_limit else 0
+        cdef char* memory
+        cdef char* at
+        cdef Block* b
+        cdef Windows w
+        cdef double* rows = NULL
+        cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
+        if out.shape[0] != ROWS or (trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)):
+            raise ValueError("the output arrays do not have the core's shape")
+        if paths == 0:
+            return
+        if trace is not None:
+            traced = min(trace.shape[0], paths)
+        memory = <char*>malloc(sizeof(Block) + signed + total + volume + loss + 64)
+        if memory == NULL:
+            raise MemoryError
+        with nogil:
+            b = <Block*>aligned(memory)
+            at = <char*>b + sizeof(Block)
+            w.filled_signed = <float*>at if signed else NULL
+            w.filled_total = <float*>(at + signed) if total else NULL
+            w.volume_ring = <float*>(at + signed + total) if volume else NULL
+            w.loss_ring = <double*>(at + signed + total + volume) if loss else NULL
+            while first < paths and not (stopping != NULL and stopping[0]):
+                lanes = min(<Py_ssize_t>LANES, paths - first)
+                left = max(<Py_ssize_t>0, min(traced - first, lanes))
+                if left:
+                    rows = &trace[first, 0, 0]
+                run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
+                close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
+                first += lanes
+            free(memory)
+
+
+def isa():
+    """The instruction set this build was compiled for."""
+    return MCMM_ISA_NAME.decode()
+
+
+def supported():
+    """The instruction sets this machine can run, best first."""
+    return (("avx512",) if mcmm_has_avx512() else ()) + (("avx2",) if mcmm_has_avx2() else ()) + ("baseline",)
+
+
+def compiler():
+    """Name and version of the compiler that built the core."""
+    return MCMM_COMPILER.decode()
+
+
+def words(uint64_t seed, uint64_t path, uint64_t quad, uint64_t label):
+    """The four 32-bit words of one Philox4x32-7 block."""
+    cdef Words w = philox(seed, path, quad, label)
+    return tuple(int(word & 0xFFFFFFFFULL) for word in (w.w0, w.w1, w.w2, w.w3))
+
+
+def uniform_of(uint64_t word):
+    """The uniform number of a word."""
+    return uniform(draw_of(word))
+
+
+def normals_of(uint64_t radius_word, uint64_t angle_word):
+    """The two normals of two words."""
+    cdef Pair pair = normal_pair(draw_of(radius_word), draw_of(angle_word))
+    return pair.first, pair.second
+
+
+def exponential(double x):
+    """e^x as the core computes it."""
+    return special.exponential(x)
+
+
+def logarithm(double x):
+    """ln x as the core computes it."""
+    return special.logarithm(x)
+
+
+def normal_cdf(double x):
+    """Phi(x) as the core computes it."""
+    return special.normal_cdf(x)
+
+
+def normal_quantile(double p):
+    """The inverse of Phi as the core computes it."""
+    return special.normal_quantile(p)

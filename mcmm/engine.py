@@ -1,0 +1,202 @@
+"""Run a scenario: cut its paths into slices, hand them to the compiled core, put the rows together.
+
+Paths are independent and keyed by their index, so slices, threads and their order leave no trace in the
+result.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mcmm
+from mcmm._isa import core
+from mcmm.errors import InputError
+from mcmm.metrics import NAMES
+from mcmm.orders import order_table
+from mcmm.plan import make_plan
+from mcmm.scenario import Scenario
+from mcmm.simulation import SCHEMA_VERSION, Simulation
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["MAX_PATHS", "core_info", "run_rows", "simulate"]
+
+MAX_PATHS = 10**8
+"""The most paths held in memory at once: 28 numbers each."""
+
+_MAX_TRACED = 10**8  # numbers in a trace
+_LAST_PATH = 2**48
+_SLICE = 4_000_000  # path-steps between two looks at the clock: some 40 ms
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    paths: int,
+    seed: int = 0,
+    first_path: int = 0,
+    jobs: int = 1,
+    trace_paths: int = 0,
+    orders: pd.DataFrame | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Simulation:
+    """Simulate independent paths of a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The market, the maker and its limits.
+    paths : int
+        How many paths, 1 .. 10^8.
+    seed : int
+        0 .. 2^64 - 1. Path i depends on the scenario, the seed and i alone.
+    first_path : int
+        Index of the first path; ``paths`` more follow.
+    jobs : int
+        Threads; -1 for one a core. It changes no value.
+    trace_paths : int
+        How many of the first paths to record step by step.
+    orders : DataFrame, optional
+        Replay these orders in place of random takers: columns ``step``, ``side`` (+1 buys, -1 sells),
+        ``size`` and, if wanted, ``limit`` (dollars) and ``fair`` (what the fair value moves to at the end of
+        the step).
+    progress : callable, optional
+        Called as ``progress(done_paths, paths)`` from this thread, several times a second.
+
+    Returns
+    -------
+    Simulation
+        A row per path.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of its range or the orders are not orders.
+    ScenarioError
+        If the scenario contradicts a replay.
+    KeyboardInterrupt
+        On Ctrl-C, within a fraction of a second.
+    """
+    if not isinstance(scenario, Scenario):
+        raise InputError(f"scenario: must be a Scenario, got {type(scenario).__name__}")
+    _whole("paths", paths, 1, MAX_PATHS)
+    _whole("seed", seed, 0, 2**64 - 1)
+    _whole("first_path", first_path, 0, _LAST_PATH - paths)
+    _whole("trace_paths", trace_paths, 0, paths)
+    if trace_paths * scenario.steps * len(core.TRACE_COLUMNS) > _MAX_TRACED:
+        most = _MAX_TRACED // (scenario.steps * len(core.TRACE_COLUMNS))
+        raise InputError(f"trace_paths: must be <= {most} with {scenario.steps} steps, got {trace_paths}")
+    if jobs != -1:
+        _whole("jobs", jobs, 1, 1024)
+    if orders is not None:
+        scenario = scenario.replace({"flow.model": "replay"})
+    elif scenario.flow.model == "replay":
+        raise InputError("orders: must be given for a scenario with flow.model replay, got None")
+
+    plan = make_plan(scenario, None if orders is None else order_table(orders, scenario))
+    values = np.empty((len(NAMES), paths))
+    trace = np.empty((trace_paths, scenario.steps, len(core.TRACE_COLUMNS)))
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    _run(plan, seed, first_path, values, trace, scenario.steps, cores() if jobs == -1 else jobs, progress)
+    seconds = time.perf_counter() - clock
+    return Simulation(
+        scenario=scenario,
+        seed=int(seed),
+        first_path=int(first_path),
+        values=values,
+        trace_values={
+            name: np.ascontiguousarray(trace[:, :, column]) for column, name in enumerate(core.TRACE_COLUMNS)
+        }
+        if trace_paths
+        else None,
+        provenance={
+            "mcmm": mcmm.__version__,
+            "schema": SCHEMA_VERSION,
+            **core_info(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": seconds,
+            "path_steps_per_second": paths * scenario.steps / seconds,
+        },
+    )
+
+
+def run_rows(scenario: Scenario, seed: int, first_path: int, paths: int) -> NDArray[np.float64]:
+    """Simulate paths on the calling thread, with the GIL released; arguments are trusted.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (metrics, paths)
+        Rows in the order of `mcmm.metrics.NAMES`.
+    """
+    values = np.empty((len(NAMES), paths))
+    make_plan(scenario).run(seed, first_path, values)
+    return values
+
+
+def core_info() -> dict[str, Any]:
+    """Return what runs the paths: instruction set, compiler, versions and machine."""
+    return {
+        "isa": core.isa(),
+        "compiler": core.compiler(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": cores(),
+    }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise InputError(f"{name}: must be a whole number >= {low} and <= {high}, got {value!r}")
+
+
+def _run(
+    plan: core.Plan,
+    seed: int,
+    first_path: int,
+    values: NDArray[np.float64],
+    trace: NDArray[np.float64],
+    steps: int,
+    jobs: int,
+    progress: Callable[[int, int], object] | None,
+) -> None:
+    """Run slices on threads, so that this one stays free for progress and Ctrl-C."""
+    paths = values.shape[1]
+    stop = np.zeros(1, dtype=np.int32)
+
+    def one(begin: int, end: int) -> int:
+        part = np.empty((values.shape[0], end - begin))
+        plan.run(seed, first_path + begin, part, trace[begin:end], stop)
+        values[:, begin:end] = part
+        return end - begin
+
+    size = max(_SLICE // steps // core.BLOCK, 1) * core.BLOCK
+    slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))
+    running: set[Future[int]] = set()
+    done = 0
+    with ThreadPoolExecutor(jobs, thread_name_prefix="mcmm") as pool:
+        try:
+            while done < paths:
+                while len(running) < jobs + 1 and (bounds := next(slices, None)):
+                    running.add(pool.submit(one, *bounds))
+                finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                done += sum(future.result() for future in finished)
+                if progress is not None:
+                    progress(done, paths)
+        finally:
+            stop[0] = 1

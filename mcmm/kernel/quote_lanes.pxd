@@ -1,0 +1,230 @@
+"""Connection and quote, phases 1 and 2 of a step, as loops over the lanes of a block.
+
+No rule of the market is written here: each loop reads the lanes, calls the inline rules, and writes the lanes back,
+branch-free, so that it compiles to vector code. Settings are read into locals first, or the compiler must fear that a
+store to a lane changes them.
+"""
+from libc.math cimport INFINITY, sqrt
+
+from mcmm.kernel.fills cimport spread_earned
+from mcmm.kernel.quoting cimport (
+    accumulating_size, adaptive_half_spread, ask_on_grid, ask_unbounded, bid_on_grid, bid_unbounded,
+    exposure_room, imbalance_of, inventory_risk, logit_sd, referred_mid, reservation_price, threshold_sd,
+)
+from mcmm.kernel.recovery cimport outage_after, recovery_multiplier
+from mcmm.kernel.risk cimport unwind_price
+from mcmm.kernel.special cimport absolute, maximum, minimum
+from mcmm.kernel.state cimport LANES, Block, Settings
+
+
+cdef inline void connect(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double bound = s.disconnect_bound, length = s.outage_steps, before, after
+    for i in range(LANES):
+        before = b.down[i]
+        after = outage_after(before, b.u_disconnect[k][i], bound, length)
+        b.down[i] = after
+        b.outages[i] += 1.0 if (before == 0.0) & (after > 0.0) else 0.0
+        b.ramp[i] = 0.0 if (before > 0.0) & (after == 0.0) else b.ramp[i]
+
+
+cdef inline void permit(Block* b, bint rests) noexcept nogil:
+    """Who may quote. A quote may rest through an outage, not through a pause or a halt."""
+    cdef Py_ssize_t i
+    cdef double barred
+    for i in range(LANES):
+        barred = b.halted[i] + b.pause[i]
+        b.quoting[i] = 1.0 if barred + b.down[i] == 0.0 else 0.0
+        if rests:
+            b.bid_size[i] = b.bid_size[i] if barred == 0.0 else 0.0
+            b.ask_size[i] = b.ask_size[i] if barred == 0.0 else 0.0
+
+
+cdef inline void unwind(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double slippage = s.unwind_slippage
+    cdef double floor = 0.0 if s.bounded else -INFINITY, ceiling = 1.0 if s.bounded else INFINITY
+    cdef double contracts, price
+    for i in range(LANES):
+        contracts = b.inventory[i] * b.unwind[i]
+        price = unwind_price(b.probability[i], contracts, slippage, floor, ceiling)
+        b.unwind_cash[i] += contracts * price
+        b.spread_pnl[i] += spread_earned(contracts, price, b.probability[i])
+        b.volume[i] += absolute(contracts)
+        b.unwind_notional[i] += absolute(contracts) * price
+        b.inventory[i] -= contracts
+        b.unwind[i] = 0.0
+
+
+cdef inline void roll_window(Block* b, float* signed_row, float* total_row) noexcept nogil:
+    """Forget the step that leaves the imbalance window; its row becomes this step's."""
+    cdef Py_ssize_t i
+    if total_row == NULL:
+        for i in range(LANES):
+            b.window_signed[i] -= signed_row[i]
+            b.window_total[i] -= absolute(signed_row[i])
+            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i])
+    else:
+        for i in range(LANES):
+            b.window_signed[i] -= signed_row[i]
+            b.window_total[i] -= total_row[i]
+            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i])
+            total_row[i] = 0.0
+    for i in range(LANES):
+        signed_row[i] = 0.0
+
+
+cdef inline void refer(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double weight = s.reference_weight, noise = s.reference_noise, low = s.low, high = s.high, moved
+    for i in range(LANES):
+        moved = referred_mid(b.mid[i], b.probability[i], b.reference_z[k][i], weight, noise, low, high)
+        b.mid[i] = moved if b.quoting[i] != 0.0 else b.mid[i]
+
+
+cdef inline void quote_adaptive(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
+    for i in range(LANES):
+        b.half[i] = adaptive_half_spread(half_base, imbalance_factor, b.imbalance[i], inventory_factor, b.usage[i])
+
+
+cdef inline void add_logit_sd(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double factor = s.volatility_factor, volatility = s.volatility
+    for i in range(LANES):
+        b.half[i] += factor * logit_sd(volatility, b.mid[i])
+
+
+cdef inline void add_threshold_sd(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double factor = s.volatility_factor, per_sd = 1.0 / sqrt(s.resolution_step - step)
+    for i in range(LANES):
+        b.half[i] += factor * threshold_sd(b.mid[i], per_sd)
+
+
+cdef inline void quote_symmetric(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double half = s.half_base
+    for i in range(LANES):
+        b.half[i] = half
+
+
+cdef inline void quote_avellaneda_stoikov(
+    Block* b, const Settings* s, Py_ssize_t step, bint bounded
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double gamma = s.risk_aversion, remaining = (s.steps - step) * s.dt, log_term = s.log_term
+    cdef double flat = s.variance / s.dt, volatility = s.volatility, dt = s.dt, sd, risk
+    for i in range(LANES):
+        sd = logit_sd(volatility, b.mid[i])
+        risk = inventory_risk(gamma, (sd * sd) / dt if bounded else flat, remaining)
+        b.half[i] = (risk + log_term) * 0.5
+        b.reservation[i] = reservation_price(b.mid[i], b.inventory[i], risk)
+
+
+cdef inline void widen(Block* b, const Settings* s) noexcept nogil:
+    """rho, and the count of quoted steps since coming back."""
+    cdef Py_ssize_t i
+    cdef double extra = s.ramp_extra, steps = s.ramp_steps
+    for i in range(LANES):
+        b.half[i] *= recovery_multiplier(b.ramp[i], extra, steps)
+        b.ramp[i] += b.quoting[i]
+
+
+cdef inline void place_on_grid(Block* b, const Settings* s, bint reserved, bint passive) noexcept nogil:
+    """Around the mid or, if reserved, the reservation price; passive: wider where it would add to a large exposure."""
+    cdef Py_ssize_t i
+    cdef double ticks = s.ticks, soft = s.exposure_soft, wide = s.passive_multiplier, centre, bid_half, ask_half
+    cdef bint full
+    for i in range(LANES):
+        centre = b.reservation[i] if reserved else b.mid[i]
+        bid_half = ask_half = b.half[i]
+        if passive:
+            full = b.exposure[i] >= soft
+            bid_half = bid_half * wide if full & (b.inventory[i] > 0.0) else bid_half
+            ask_half = ask_half * wide if full & (b.inventory[i] < 0.0) else ask_half
+        b.bid[i] = bid_on_grid(centre - bid_half, ticks)
+        b.ask[i] = ask_on_grid(centre + ask_half, ticks, b.bid[i])
+
+
+cdef inline void place_unbounded(Block* b, const Settings* s, bint reserved, bint grid) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double ticks = s.ticks, centre, low, high
+    for i in range(LANES):
+        centre = b.reservation[i] if reserved else b.mid[i]
+        low = centre - b.half[i]
+        high = centre + b.half[i]
+        b.bid[i] = bid_unbounded(low, ticks) if grid else low
+        b.ask[i] = ask_unbounded(high, ticks, b.bid[i]) if grid else high
+
+
+cdef inline void size_unlimited(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double quote_size = s.quote_size
+    for i in range(LANES):
+        b.bid_size[i] = quote_size
+        b.ask_size[i] = quote_size
+
+
+cdef inline void size_by_inventory(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double quote_size = s.quote_size, limit = s.inventory_limit, per_limit = s.per_limit, inventory, less
+    for i in range(LANES):
+        inventory = b.inventory[i]
+        less = accumulating_size(quote_size, limit, per_limit, inventory)
+        b.bid_size[i] = minimum(less if inventory > 0.0 else quote_size, limit - inventory)
+        b.ask_size[i] = minimum(less if inventory < 0.0 else quote_size, limit + inventory)
+
+
+cdef inline void cap_exposure(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double limit = s.exposure_limit, unit = s.unit, bid_room, ask_room
+    for i in range(LANES):
+        bid_room = exposure_room(limit, b.bid[i] * unit) - b.inventory[i]
+        ask_room = exposure_room(limit, 1.0 - b.ask[i] * unit) + b.inventory[i]
+        b.bid_size[i] = maximum(minimum(b.bid_size[i], bid_room), 0.0)
+        b.ask_size[i] = maximum(minimum(b.ask_size[i], ask_room), 0.0)
+        b.exposure_limit_steps[i] += b.quoting[i] if (bid_room <= 0.0) | (ask_room <= 0.0) else 0.0
+
+
+cdef inline void reduce_only(Block* b) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.bid_size[i] = minimum(b.bid_size[i], maximum(0.0, -b.inventory[i]))
+        b.ask_size[i] = minimum(b.ask_size[i], maximum(0.0, b.inventory[i]))
+
+
+cdef inline void rest(Block* b) noexcept nogil:
+    """Set aside what is left of the last quote, before a fresh one is made for every lane."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.resting_bid[i] = b.bid[i]
+        b.resting_ask[i] = b.ask[i]
+        b.resting_bid_size[i] = b.bid_size[i]
+        b.resting_ask_size[i] = b.ask_size[i]
+
+
+cdef inline void gate(Block* b, bint rests) noexcept nogil:
+    """Who may not quote has no quote, or the one that rests, which permit has emptied where none may."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        if rests:
+            b.bid[i] = b.bid[i] if b.quoting[i] != 0.0 else b.resting_bid[i]
+            b.ask[i] = b.ask[i] if b.quoting[i] != 0.0 else b.resting_ask[i]
+            b.bid_size[i] = b.bid_size[i] if b.quoting[i] != 0.0 else b.resting_bid_size[i]
+            b.ask_size[i] = b.ask_size[i] if b.quoting[i] != 0.0 else b.resting_ask_size[i]
+        else:
+            b.bid_size[i] *= b.quoting[i]
+            b.ask_size[i] *= b.quoting[i]
+
+
+cdef inline void tally(Block* b, const Settings* s, bint gated) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double limit = s.inventory_limit, quoted
+    for i in range(LANES):
+        quoted = b.quoting[i] if gated else 1.0
+        b.spread_sum[i] += (b.ask[i] - b.bid[i]) * quoted
+        b.inventory_limit_steps[i] += quoted if absolute(b.inventory[i]) >= limit else 0.0
+        if gated:
+            b.quoted[i] += quoted

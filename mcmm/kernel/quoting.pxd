@@ -1,0 +1,89 @@
+"""Quotes: model.md section 4. Prices in units of the grid where a name ends in _on_grid, else in dollars."""
+from mcmm.kernel.special cimport (
+    absolute, ceil_whole, clip, floor_whole, maximum, minimum, nearest, normal_density, normal_quantile, sign,
+)
+
+
+cdef inline double imbalance_of(double window_signed, double window_total) noexcept nogil:
+    """I: signed taker volume over taker volume in the window, 0 where there was none."""
+    return window_signed / maximum(window_total, 1.0)
+
+
+cdef inline double referred_mid(
+    double mid, double p, double n, double weight, double noise, double low, double high
+) noexcept nogil:
+    return clip(mid + weight * ((p + noise * n) - mid), low, high)
+
+
+cdef inline double logit_sd(double volatility, double mid) noexcept nogil:
+    return volatility * (mid * (1.0 - mid))
+
+
+cdef inline double threshold_sd(double mid, double per_sd) noexcept nogil:
+    """phi(Phi^-1(mid)) / sqrt(R - t)."""
+    return normal_density(normal_quantile(mid)) * per_sd
+
+
+cdef inline double adaptive_half_spread(
+    double half_base, double imbalance_factor, double imbalance, double inventory_factor, double usage
+) noexcept nogil:
+    return half_base * ((1.0 + imbalance_factor * absolute(imbalance)) + inventory_factor * absolute(usage))
+
+
+cdef inline double inventory_risk(double risk_aversion, double variance, double remaining) noexcept nogil:
+    """gamma sigma^2 (T - t), dollars per contract of inventory (Avellaneda and Stoikov 2008)."""
+    return (risk_aversion * variance) * remaining
+
+
+cdef inline double reservation_price(double s, double inventory, double risk) noexcept nogil:
+    return s - inventory * risk
+
+
+cdef inline double bid_on_grid(double price, double ticks) noexcept nogil:
+    """The tick at or below a price, within [1 tick, 1 - 2 ticks]; a price on the grid stays there."""
+    return floor_whole(clip(price * ticks + 1e-9, 1.0, ticks - 2.0))
+
+
+cdef inline double ask_on_grid(double price, double ticks, double bid) noexcept nogil:
+    """The tick at or above a price, within [bid + 1 tick, 1 - 1 tick]."""
+    return maximum(ceil_whole(clip(price * ticks - 1e-9, 1.0, ticks - 1.0)), bid + 1.0)
+
+
+cdef inline double bid_unbounded(double price, double ticks) noexcept nogil:
+    return floor_whole(clip(price * ticks + 1e-9, -1125899906842624.0, 1125899906842624.0))
+
+
+cdef inline double ask_unbounded(double price, double ticks, double bid) noexcept nogil:
+    return maximum(ceil_whole(clip(price * ticks - 1e-9, -1125899906842624.0, 1125899906842624.0)), bid + 1.0)
+
+
+cdef inline double accumulating_size(
+    double quote_size, double inventory_limit, double per_limit, double inventory
+) noexcept nogil:
+    """ceil(quote_size * (limit - |inventory|) / limit), exact.
+
+    A division would cost more than the rest of the quote: the whole number nearest to the product with 1 / limit is off
+    by less than 1, and the remainder, exact because quote_size * limit < 2^53, says in which direction.
+    """
+    cdef double product = quote_size * (inventory_limit - absolute(inventory))
+    cdef double near = nearest(product * per_limit)
+    return near + (1.0 if product > near * inventory_limit else 0.0)
+
+
+cdef inline double exposure_room(double exposure_limit, double risked) noexcept nogil:
+    """Contracts that a limit in dollars allows at `risked` dollars each."""
+    return floor_whole(minimum(exposure_limit / risked + 1e-9, 1125899906842624.0))
+
+
+cdef inline double mid_move(
+    double taker_volume, double imbalance, double usage,
+    double fill_slope, double imbalance_shade, double inventory_shade,
+    double defensive_threshold, double defensive_slope
+) noexcept nogil:
+    """What a fill does to the mid.
+
+    fill_slope = fill_shade / quote_size, defensive_slope = defensive_shade / (1 - h).
+    """
+    cdef double over = maximum(0.0, absolute(usage) - defensive_threshold)
+    cdef double follow = fill_slope * taker_volume + imbalance_shade * imbalance
+    return (follow - inventory_shade * usage) - (defensive_slope * over) * sign(usage)

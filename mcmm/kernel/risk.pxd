@@ -1,0 +1,25 @@
+"""Marks, drawdowns, breakers and unwinding: model.md section 6."""
+from mcmm.kernel.special cimport absolute, clip, maximum
+
+
+cdef inline double pnl_at(
+    double cash, double unit, double unwind_cash, double inventory, double mark, double fees
+) noexcept nogil:
+    """cash + inventory * mark - fees; cash in units of the grid, unwind_cash in dollars."""
+    return ((cash * unit + unwind_cash) + inventory * mark) - fees
+
+
+cdef inline double exposure_at(double inventory, double mark) noexcept nogil:
+    """pnl less the pnl at the worse outcome."""
+    return inventory * mark if inventory > 0.0 else absolute(inventory) * (1.0 - mark)
+
+
+cdef inline double drawdown_from(double reference, double pnl) noexcept nogil:
+    return maximum(0.0, reference - pnl)
+
+
+cdef inline double unwind_price(
+    double p, double inventory, double slippage, double floor, double ceiling
+) noexcept nogil:
+    """p - slippage for a sale, p + slippage for a purchase, held to [0, 1] on bounded processes."""
+    return clip(p - slippage if inventory > 0.0 else p + slippage, floor, ceiling)

@@ -1,0 +1,183 @@
+"""What the core knows: the settings of a run, and a block of paths as a struct of arrays, one element a path.
+
+Everything is a double, whole numbers too (exact below 2^53), so that every loop over the lanes has one width. Prices
+are held in units of the grid: whole ticks, or dollars where there is no grid (unit = 1). A chance that does not change
+along a path is held as its bound: the event happens if the draw, 2^52 + word, is below 2^52 + ceil(chance 2^32 - 1/2),
+which is u < chance to the last bit without a multiplication. The bound of chance 0 is 2^52.
+"""
+
+cdef enum:
+    LANES = 64
+
+cdef enum Process:
+    CONSTANT = 0
+    LOGIT = 1
+    THRESHOLD = 2
+    ARITHMETIC = 3
+
+cdef enum Flow:
+    TAKERS = 0
+    INTENSITY = 1
+    REPLAY = 2
+
+cdef enum Policy:
+    ADAPTIVE = 0
+    SYMMETRIC = 1
+    AVELLANEDA_STOIKOV = 2
+
+cdef enum Action:
+    HALT = 0
+    PAUSE = 1
+    FLATTEN = 2
+
+cdef enum Reason:
+    NO_REASON = 0
+    DRAWDOWN = 1
+    LOSS = 2
+    VOLUME = 3
+
+cdef struct Settings:
+    Py_ssize_t steps
+    # the grid: unit is the price increment in dollars (1 without a grid), low and high hold the mid
+    double unit, ticks, low, high
+    bint grid, bounded
+    # market
+    Process process
+    double initial_probability, initial_mid, initial_logit, initial_walk, volatility, variance
+    double news_bound, news_strength, resolution_step
+    # flow
+    Flow flow
+    double arrival_base, arrival_bound, excitation_start, excitation_decay, excitation_rise, news_excitation
+    double informed_bound, noise_buy_bound, herding_bound, price_sensitivity
+    bint knows_outcome
+    double intensity_per_step, intensity_decay
+    # fees
+    double maker_rate, fee_rounding
+    # quoting
+    Policy policy
+    bint moves_mid
+    double half_base, imbalance_factor, inventory_factor, quote_size
+    Py_ssize_t imbalance_window
+    double reference_weight, reference_noise, volatility_factor
+    double fill_slope, imbalance_shade, inventory_shade, defensive_threshold, defensive_slope
+    double risk_aversion, dt, log_term
+    # risk
+    bint has_news, has_informed, has_herding, has_outages
+    bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
+    bint has_drawdown_limit, has_loss_limit, has_volume_limit, has_breaker
+    double inventory_limit, per_limit, exposure_limit, exposure_soft, passive_multiplier
+    double drawdown_limit, loss_limit, volume_limit
+    Py_ssize_t loss_window, volume_window, close_from
+    Action action
+    double pause_steps, unwind_slippage
+    # recovery
+    bint may_stop, ramps
+    bint stale_quotes
+    double disconnect_bound, outage_steps, ramp_extra, ramp_steps
+
+cdef struct Tables:
+    # thresholds of the size draw, padded with 2; replay's one order a step (side 0: none, fair NaN: none)
+    Py_ssize_t thresholds
+    const double* size_thresholds
+    const double* order_side
+    const double* order_size
+    const double* order_limit
+    const double* order_fair
+
+cdef struct Block:
+    # fair value: p, its hidden coordinate (logit x, walk b, price s), and the outcome
+    double probability[LANES]
+    double hidden[LANES]
+    double outcome[LANES]
+    # the maker's books
+    double mid[LANES]
+    double inventory[LANES]
+    double cash[LANES]              # from fills, in units of the grid: exact
+    double unwind_cash[LANES]       # dollars
+    double fees[LANES]
+    double usage[LANES]             # u = inventory / inventory_limit
+    # the imbalance window
+    double window_signed[LANES]
+    double window_total[LANES]
+    double imbalance[LANES]
+    # the quote, in units of the grid
+    double half[LANES]              # dollars
+    double reservation[LANES]       # dollars
+    double bid[LANES]
+    double ask[LANES]
+    double bid_size[LANES]
+    double ask_size[LANES]
+    double resting_bid[LANES]
+    double resting_ask[LANES]
+    double resting_bid_size[LANES]
+    double resting_ask_size[LANES]
+    # connection, pause, recovery and breakers
+    double work[LANES]              # between two loops of a phase
+    double quoting[LANES]           # 1 where the maker may quote in this step
+    double tripped[LANES]           # 1 where a breaker tripped in this step
+    double down[LANES]              # outage steps left, this one included
+    double pause[LANES]             # pause steps left
+    double halted[LANES]
+    double unwind[LANES]            # 1: flatten before the next quote
+    double ramp[LANES]              # j, quoted steps since coming back
+    double reference[LANES]         # what the drawdown breaker measures from
+    double marked[LANES]            # pnl at risk.mark
+    double exposure[LANES]
+    double loss_high[LANES]         # highest mark of the current stretch of the loss window
+    double loss_top[LANES]          # highest mark in the loss window
+    double volume_sum[LANES]        # contracts in the volume window
+    # takers
+    double excitation[LANES]
+    double last_side[LANES]
+    double informed[LANES]
+    double taken[LANES]             # signed taker volume filled: buyers positive
+    double sold[LANES]              # intensity, both sides in one step: contracts the maker sold
+    double bought[LANES]            # and bought
+    # metrics
+    double fills[LANES]
+    double volume[LANES]
+    double notional[LANES]          # from fills, in units of the grid
+    double unwind_notional[LANES]
+    double spread_pnl[LANES]
+    double inventory_pnl[LANES]
+    double pnl[LANES]
+    double pnl_fair[LANES]
+    double peak[LANES]
+    double peak_fair[LANES]
+    double max_drawdown[LANES]
+    double max_drawdown_fair[LANES]
+    double spread_sum[LANES]        # in units of the grid
+    double quoted[LANES]
+    double max_inventory[LANES]
+    double max_exposure[LANES]
+    double trips[LANES]
+    double halt_step[LANES]
+    double halt_reason[LANES]
+    double overshoot[LANES]
+    double outages[LANES]
+    double inventory_limit_steps[LANES]
+    double exposure_limit_steps[LANES]
+    double informed_volume[LANES]
+    double informed_pnl[LANES]
+    # draws for four steps at a time, as 2^52 + word; z and reference_z as normals: [step mod 4][lane]
+    double z[4][LANES]
+    double reference_z[4][LANES]
+    double u_news[4][LANES]
+    double u_direction[4][LANES]
+    double u_arrival[4][LANES]
+    double u_informed[4][LANES]
+    double u_herd[4][LANES]
+    double u_side[4][LANES]
+    double u_trade[4][LANES]
+    double u_size[4][LANES]
+    double size[4][LANES]
+    double u_disconnect[4][LANES]
+    double u_bid_hit[4][LANES]
+    double u_ask_hit[4][LANES]
+
+cdef struct Windows:
+    # rings of per-step rows, LANES wide; float holds a step's contracts exactly
+    float* filled_signed
+    float* filled_total             # intensity only: two fills in a step may cancel in the signed ring
+    float* volume_ring
+    double* loss_ring

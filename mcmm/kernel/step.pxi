@@ -1,0 +1,239 @@
+# The phases of a step, chosen: which loops a scenario needs, in model.md's order. Included by _core.pyx.
+#
+# Choices are made here once a step for the whole block, never in a lane. Flags handed on as literals make each call a
+# loop of its own, with the choice already made when it is compiled. These functions are not inlined into one another:
+# one function of all the loops compiles to code a quarter slower, which is why they are not in a .pxd.
+
+from libc.math cimport isnan
+from libc.stdint cimport uint64_t
+
+from mcmm.kernel.draw_lanes cimport draw, draw_normals, draw_sizes, search_sizes
+from mcmm.kernel.mark_lanes cimport (
+    check, count_down, empty_windows, mark, move_arithmetic, move_logit, move_logit_with_news, move_threshold,
+    move_to, resolve_threshold, roll_loss, roll_volume, trip,
+)
+from mcmm.kernel.quote_lanes cimport (
+    add_logit_sd, add_threshold_sd, cap_exposure, connect, gate, permit, place_on_grid, place_unbounded,
+    quote_adaptive, quote_avellaneda_stoikov, quote_symmetric, reduce_only, refer, rest, roll_window,
+    size_by_inventory, size_unlimited, tally, unwind, widen,
+)
+from mcmm.kernel.random cimport (
+    ARRIVAL, ASK_HIT, BID_HIT, DISCONNECT, FAIR, HERD, INFORMED, NEWS, NEWS_DIRECTION, REFERENCE, SIDE, SIZE,
+    TRADE,
+)
+from mcmm.kernel.state cimport (
+    ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, FLATTEN, INTENSITY, LANES, LOGIT, PAUSE, REPLAY, TAKERS,
+    THRESHOLD, Block, Settings, Tables, Windows,
+)
+from mcmm.kernel.trade_lanes cimport (
+    arrive, charge, deter, fill, follow_order, hit, remember, shade, take_bought, take_sold, use_up,
+)
+
+
+cdef void draw_steps(
+    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad
+) noexcept nogil:
+    """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses."""
+    if s.process != CONSTANT and s.flow != REPLAY:
+        draw_normals(b.z, seed, path, quad, FAIR)
+        if s.has_news:
+            draw(b.u_news, seed, path, quad, NEWS)
+            draw(b.u_direction, seed, path, quad, NEWS_DIRECTION)
+    if s.flow == TAKERS:
+        draw(b.u_arrival, seed, path, quad, ARRIVAL)
+        draw(b.u_side, seed, path, quad, SIDE)
+        if s.has_informed:
+            draw(b.u_informed, seed, path, quad, INFORMED)
+        if s.has_herding:
+            draw(b.u_herd, seed, path, quad, HERD)
+        if s.price_sensitivity > 0.0:
+            draw(b.u_trade, seed, path, quad, TRADE)
+        draw(b.u_size, seed, path, quad, SIZE)
+        if t.thresholds <= 32:
+            draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
+        else:
+            search_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
+    elif s.flow == INTENSITY:
+        draw(b.u_bid_hit, seed, path, quad, BID_HIT)
+        draw(b.u_ask_hit, seed, path, quad, ASK_HIT)
+    if s.moves_mid and s.reference_weight > 0.0:
+        draw_normals(b.reference_z, seed, path, quad, REFERENCE)
+    if s.has_outages:
+        draw(b.u_disconnect, seed, path, quad, DISCONNECT)
+
+
+cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
+    """Connection, who may quote, and what a trip of the step before still has to close."""
+    if s.has_outages:
+        connect(b, s, step & 3)
+    if s.stale_quotes:
+        permit(b, True)
+    else:
+        permit(b, False)
+    if s.action == FLATTEN:
+        unwind(b, s)
+
+
+cdef void place(Block* b, const Settings* s, bint reserved) noexcept nogil:
+    # The flags are literals, so that each call is a loop of its own with the choice already made.
+    if not s.bounded:
+        if reserved and s.grid:
+            place_unbounded(b, s, True, True)
+        elif reserved:
+            place_unbounded(b, s, True, False)
+        elif s.grid:
+            place_unbounded(b, s, False, True)
+        else:
+            place_unbounded(b, s, False, False)
+    elif reserved and s.has_exposure_limit:
+        place_on_grid(b, s, True, True)
+    elif reserved:
+        place_on_grid(b, s, True, False)
+    elif s.has_exposure_limit:
+        place_on_grid(b, s, False, True)
+    else:
+        place_on_grid(b, s, False, False)
+
+
+cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
+    cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
+    if s.stale_quotes:
+        rest(b)
+    if s.moves_mid:
+        roll_window(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
+        if s.reference_weight > 0.0:
+            refer(b, s, step & 3)
+    if s.policy == ADAPTIVE:
+        quote_adaptive(b, s)
+        if s.volatility_factor > 0.0 and s.process == THRESHOLD:
+            add_threshold_sd(b, s, step)
+        elif s.volatility_factor > 0.0:
+            add_logit_sd(b, s)
+    elif reserved:
+        if s.bounded:
+            quote_avellaneda_stoikov(b, s, step, True)
+        else:
+            quote_avellaneda_stoikov(b, s, step, False)
+    else:
+        quote_symmetric(b, s)
+    if s.ramps:
+        widen(b, s)
+    place(b, s, reserved)
+    if s.has_inventory_limit:
+        size_by_inventory(b, s)
+    else:
+        size_unlimited(b, s)
+    if s.has_exposure_limit:
+        cap_exposure(b, s)
+    if step >= s.close_from:
+        reduce_only(b)
+    if s.may_stop:
+        if s.stale_quotes:
+            gate(b, True)
+        else:
+            gate(b, False)
+        tally(b, s, True)
+    else:
+        tally(b, s, False)
+
+
+cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
+    if s.flow == TAKERS and s.has_informed:
+        fill(b, s, True)
+    else:
+        fill(b, s, False)
+    if s.stale_quotes:
+        use_up(b)
+    if s.maker_rate != 0.0:
+        charge(b, s)
+    if s.moves_mid:
+        remember(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
+        if s.imbalance_shade != 0.0:
+            shade(b, s, True)
+        else:
+            shade(b, s, False)
+
+
+cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    cdef bint excites = s.excitation_start + s.excitation_rise + s.news_excitation > 0.0
+    if s.knows_outcome:
+        arrive(b, s, k, True, True, True)
+    elif excites and s.has_herding:
+        arrive(b, s, k, True, True, False)
+    elif excites:
+        arrive(b, s, k, True, False, False)
+    elif s.has_herding:
+        arrive(b, s, k, False, True, False)
+    else:
+        arrive(b, s, k, False, False, False)
+    if s.price_sensitivity > 0.0:
+        deter(b, s, k)
+
+
+cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    if s.flow == INTENSITY:
+        hit(b, s, step & 3)
+        take_bought(b)
+        on_fill(b, s, w, step)
+        take_sold(b)
+    elif s.flow == TAKERS:
+        meet_taker(b, s, step & 3)
+    else:
+        follow_order(b, s, t.order_side[step], t.order_size[step], t.order_limit[step])
+    on_fill(b, s, w, step)
+
+
+cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) noexcept nogil:
+    if s.flow == REPLAY:
+        if not isnan(t.order_fair[step]):
+            move_to(b, s, t.order_fair[step])
+    elif s.process == LOGIT:
+        if s.has_news:
+            move_logit_with_news(b, s, step & 3)
+        else:
+            move_logit(b, s, step & 3)
+    elif s.process == THRESHOLD:
+        if step + 1 == s.resolution_step:
+            resolve_threshold(b, step & 3)
+        else:
+            move_threshold(b, s, step, step & 3)
+    elif s.process == ARITHMETIC:
+        move_arithmetic(b, s, step & 3)
+
+
+cdef void value(Block* b, const Settings* s) noexcept nogil:
+    cdef bint watched = s.has_breaker or s.has_exposure_limit
+    if s.marks_fair and watched:
+        mark(b, s, True, True)
+    elif s.marks_fair:
+        mark(b, s, True, False)
+    elif watched:
+        mark(b, s, False, True)
+    else:
+        mark(b, s, False, False)
+
+
+cdef void watch(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    cdef bint tripped
+    if s.has_loss_limit or s.has_volume_limit:
+        tripped = check(b, s, False)
+    else:
+        tripped = check(b, s, True)
+    if s.action == PAUSE:
+        count_down(b)
+    if tripped:
+        trip(b, s, step)
+        if s.action == PAUSE:
+            empty_windows(b, s, w, step + 1)
+
+
+cdef void mark_and_check(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    value(b, s)
+    if s.has_loss_limit:
+        roll_loss(b, w.loss_ring, s.loss_window + 1, step + 1)
+    if s.has_volume_limit:
+        roll_volume(b, w.volume_ring + (step % s.volume_window) * LANES, s.flow == INTENSITY)
+    if s.has_breaker:
+        watch(b, s, w, step)

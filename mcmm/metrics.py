@@ -1,0 +1,98 @@
+"""What a path reports: the metrics' names, units and meaning, in the order of the core's output rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HALT_REASONS", "METRICS", "NAMES", "Metric"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number a path reports.
+
+    Attributes
+    ----------
+    name : str
+        The column's name.
+    unit : str
+        ``"$"``, ``"contracts"``, ``"steps"``, ``"$ per contract"``, ``"chance"``, ``"count"`` or ``"code"``.
+    description : str
+        One sentence, as a reader of a report needs it.
+    whole : bool
+        True where the value is a whole number on every path.
+    """
+
+    name: str
+    unit: str
+    description: str
+    whole: bool = False
+
+
+HALT_REASONS: tuple[str, ...] = ("none", "drawdown", "loss", "volume", "portfolio_drawdown")
+
+_TABLE = (
+    Metric("fills", "count", "Fills of the maker's quotes.", whole=True),
+    Metric("volume", "contracts", "Contracts traded, unwinding included.", whole=True),
+    Metric("notional", "$", "Contracts times their price, summed over fills and unwinding."),
+    Metric("fees", "$", "Maker fees paid, less rebates."),
+    Metric("pnl", "$", "Cash and inventory at the maker's mid after the last step, after fees."),
+    Metric("pnl_fair", "$", "Cash and inventory at the fair value after the last step, after fees."),
+    Metric("pnl_settled", "$", "Cash and inventory once the contract has paid its outcome, after fees."),
+    Metric(
+        "spread_pnl",
+        "$",
+        "Earned at the fills: contracts times the distance of the price from the fair value.",
+    ),
+    Metric(
+        "inventory_pnl",
+        "$",
+        "Earned by holding: inventory times the change in fair value, summed over steps.",
+    ),
+    Metric(
+        "max_drawdown",
+        "$",
+        "Largest fall of pnl, at risk.mark, from its running peak (the peak starts at 0).",
+    ),
+    Metric(
+        "max_drawdown_fair",
+        "$",
+        "Largest fall of pnl at the fair value from its running peak (the peak starts at 0).",
+    ),
+    Metric("average_spread", "$ per contract", "Mean of ask less bid over the quoted steps."),
+    Metric("final_inventory", "contracts", "Signed inventory after the last step.", whole=True),
+    Metric("max_inventory", "contracts", "Largest absolute inventory.", whole=True),
+    Metric("max_exposure", "$", "Largest loss that the worse outcome could bring at a mark."),
+    Metric("quoted_fraction", "chance", "Share of steps in which the maker could quote."),
+    Metric("trips", "count", "Times a breaker tripped.", whole=True),
+    Metric("halt_step", "steps", "The step whose check tripped a breaker first; -1: never.", whole=True),
+    Metric("halt_reason", "code", "The breaker that tripped first.", whole=True),
+    Metric(
+        "breaker_overshoot", "$", "Drawdown at the first trip less the limit: what the breaker did not save."
+    ),
+    Metric("outages", "count", "Connections lost.", whole=True),
+    Metric(
+        "inventory_limit_steps",
+        "steps",
+        "Quoted steps in which the inventory limit left a side no size.",
+        whole=True,
+    ),
+    Metric(
+        "exposure_limit_steps",
+        "steps",
+        "Quoted steps in which the exposure limit left a side no size.",
+        whole=True,
+    ),
+    Metric("informed_volume", "contracts", "Contracts filled against informed takers.", whole=True),
+    Metric("informed_pnl", "$", "The part of spread_pnl earned from informed takers."),
+    Metric("final_mid", "$ per contract", "The maker's mid after the last step."),
+    Metric(
+        "final_probability",
+        "chance",
+        "The fair value after the last step (a price for the arithmetic process).",
+    ),
+    Metric("outcome", "chance", "What the contract paid: 0 or 1."),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
+NAMES: tuple[str, ...] = tuple(METRICS)

@@ -1,0 +1,219 @@
+"""A validated scenario as the core's numbers: what does not change along a path is worked out here, once.
+
+The arithmetic is plain IEEE, in the order that docs/reproducibility.md states, and its exp, log and normal
+distribution are the core's own, so that a plan has the same bits on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcmm._isa import core
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mcmm.scenario import Scenario
+    from mcmm.tables import Flow
+
+__all__ = ["make_plan", "size_thresholds", "size_weights"]
+
+# As the enums of kernel/state.pxd.
+_PROCESSES = {"logit": 1, "threshold": 2, "arithmetic": 3}
+_FLOWS = {"takers": 0, "intensity": 1, "replay": 2}
+_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2}
+_ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
+
+_DRAW_0 = 2.0**52  # the draw of word 0
+_LINEAR_SEARCH = 32  # draw_lanes.pxd compares with every threshold up to this many, and bisects beyond
+
+
+def bound(chance: float) -> float:
+    """Return what a draw, 2^52 + word, must be below for an event of this chance, as u < chance has it."""
+    return _DRAW_0 + math.ceil(chance * 2.0**32 - 0.5)
+
+
+def size_weights(flow: Flow) -> list[float]:
+    """Return the weights of sizes 1 .. size_max before they are conditioned to sum to 1.
+
+    Parameters
+    ----------
+    flow : Flow
+        The scenario's takers.
+
+    Returns
+    -------
+    list of float
+        Geometric: (1 - q)^(k - 1) with mean 1 / q. Lognormal: the chance that a lognormal of mean size_mean
+        lies within 1/2 of k. Fixed: all on size_mean. Empirical: as given.
+    """
+    sizes = range(1, flow.size_max + 1)
+    if flow.size_distribution == "fixed":
+        return [1.0 if size == flow.size_mean else 0.0 for size in sizes]
+    if flow.size_distribution == "empirical":
+        weights = [0.0] * flow.size_max
+        for size, weight in flow.size_table:
+            if size <= flow.size_max:
+                weights[size - 1] += weight
+        return weights
+    if flow.size_distribution == "lognormal":
+        mu = core.logarithm(flow.size_mean) - 0.5 * (flow.size_sigma * flow.size_sigma)
+        below = [
+            core.normal_cdf((core.logarithm(size + 0.5) - mu) / flow.size_sigma)
+            for size in range(flow.size_max + 1)
+        ]
+        return [upper - lower for lower, upper in pairwise(below)]
+    keep = 1.0 - 1.0 / flow.size_mean
+    return list(accumulate(sizes, lambda weight, _: weight * keep, initial=1.0))[:-1]
+
+
+def size_thresholds(flow: Flow, largest: int) -> NDArray[np.float64]:
+    """Return what a draw, 2^52 + word, is compared with: size = 1 + the number of thresholds at or below it.
+
+    Parameters
+    ----------
+    flow : Flow
+        The scenario's takers.
+    largest : int
+        The largest quote: how much more a taker wants makes no difference.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        2^52 + P(size <= k) 2^32, rounded to whole numbers, for k = 1, 2, .., padded with 2^53.
+    """
+    cumulative = list(accumulate(size_weights(flow)))
+    count = min(flow.size_max, largest) - 1
+    total = cumulative[-1]
+    thresholds = [_DRAW_0 + math.floor(below / total * 2.0**32 + 0.5) for below in cumulative[:count]]
+    padded = -(-count // 3) * 3 if count <= _LINEAR_SEARCH else (1 << count.bit_length()) - 1
+    return np.array(thresholds + [2 * _DRAW_0] * (padded - count), dtype=np.float64)
+
+
+def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> core.Plan:
+    """Return the core's plan of a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to simulate.
+    orders : numpy.ndarray of float64, shape (4, steps), optional
+        Replay: side, size, limit (grace included) and fair value of the order of each step.
+
+    Returns
+    -------
+    Plan
+        Runs any range of paths.
+    """
+    steps, market, flow, fees = scenario.steps, scenario.market, scenario.flow, scenario.fees
+    quoting, risk, recovery = scenario.quoting, scenario.risk, scenario.recovery
+    bounded, grid = scenario.bounded, scenario.ticks > 0
+    unit = 1.0 / scenario.ticks if grid else 1.0
+    process = _PROCESSES[market.process]
+    if market.process == "logit" and market.volatility == 0.0 and market.news_rate == 0.0:
+        process = 0
+    p_0 = market.initial_probability
+    textbook = quoting.policy == "avellaneda_stoikov" and not bounded
+    quote_size = 1 if textbook else quoting.quote_size
+    moves_mid = bounded and quoting.policy != "symmetric"
+    decay = core.exponential(-1.0 / flow.clustering_steps)
+    limited = risk.inventory_limit != math.inf
+    breakers = {
+        "has_drawdown_limit": risk.drawdown_limit != math.inf,
+        "has_loss_limit": risk.loss_limit != math.inf,
+        "has_volume_limit": risk.volume_limit != math.inf,
+    }
+    fields: dict[str, float] = {
+        "steps": steps,
+        "unit": unit,
+        "ticks": float(scenario.ticks),
+        "low": unit,
+        "high": 1.0 - unit,
+        "grid": grid,
+        "bounded": bounded,
+        "process": process,
+        "initial_probability": p_0,
+        "initial_mid": scenario.initial_mid,
+        "initial_logit": min(max(core.logarithm(p_0 / (1.0 - p_0)), -36.0), 36.0),
+        "initial_walk": math.sqrt(scenario.resolution_step) * core.normal_quantile(p_0),
+        "volatility": market.volatility,
+        "variance": market.volatility * market.volatility,
+        "news_bound": bound(market.news_rate),
+        "news_strength": market.news_strength,
+        "resolution_step": float(scenario.resolution_step),
+        "flow": _FLOWS[flow.model],
+        "arrival_bound": bound(flow.arrival_rate),
+        "arrival_base": flow.arrival_rate * (1.0 - flow.clustering),
+        "excitation_start": flow.clustering * flow.arrival_rate,
+        "excitation_decay": decay,
+        "excitation_rise": flow.clustering * (1.0 - decay),
+        "news_excitation": flow.news_excitation,
+        "informed_bound": bound(flow.informed_fraction),
+        "noise_buy_bound": bound(flow.noise_buy_fraction),
+        "herding_bound": bound(flow.herding),
+        "price_sensitivity": flow.price_sensitivity,
+        "knows_outcome": flow.informed_know == "outcome",
+        "intensity_per_step": flow.intensity_scale * flow.dt,
+        "intensity_decay": flow.intensity_decay,
+        "maker_rate": fees.maker_rate,
+        "fee_rounding": fees.rounding,
+        "policy": _POLICIES[quoting.policy],
+        "moves_mid": moves_mid,
+        "half_base": quoting.base_spread * 0.5,
+        "imbalance_factor": quoting.imbalance_factor,
+        "inventory_factor": quoting.inventory_factor,
+        "quote_size": float(quote_size),
+        "imbalance_window": quoting.imbalance_window,
+        "reference_weight": quoting.reference_weight,
+        "reference_noise": quoting.reference_noise,
+        "volatility_factor": quoting.volatility_factor,
+        "fill_slope": quoting.fill_shade / quoting.quote_size,
+        "imbalance_shade": quoting.imbalance_shade,
+        "inventory_shade": quoting.inventory_shade,
+        "defensive_threshold": quoting.defensive_threshold,
+        "defensive_slope": quoting.defensive_shade / (1.0 - quoting.defensive_threshold),
+        "risk_aversion": quoting.risk_aversion,
+        "dt": flow.dt,
+        "log_term": 2.0
+        / quoting.risk_aversion
+        * core.logarithm(1.0 + quoting.risk_aversion / flow.intensity_decay),
+        "has_news": market.news_rate > 0.0,
+        "has_informed": flow.informed_fraction > 0.0,
+        "has_herding": flow.herding > 0.0,
+        "has_outages": recovery.disconnect_rate > 0.0,
+        "has_inventory_limit": limited,
+        "has_exposure_limit": risk.exposure_limit != math.inf,
+        "marks_fair": risk.mark == "fair",
+        "from_peak": risk.drawdown_baseline == "peak",
+        **breakers,
+        "has_breaker": any(breakers.values()),
+        "inventory_limit": float(risk.inventory_limit),
+        "per_limit": 1.0 / risk.inventory_limit if limited else 0.0,
+        "exposure_limit": risk.exposure_limit,
+        "exposure_soft": risk.exposure_soft_fraction * risk.exposure_limit
+        if risk.exposure_soft_fraction
+        else 0.0,
+        "passive_multiplier": risk.passive_multiplier,
+        "drawdown_limit": risk.drawdown_limit,
+        "loss_limit": risk.loss_limit,
+        "volume_limit": float(risk.volume_limit),
+        "loss_window": risk.loss_window,
+        "volume_window": risk.volume_window,
+        "close_from": steps - risk.close_steps,
+        "action": _ACTIONS[risk.breaker_action],
+        "pause_steps": float(risk.pause_steps),
+        "unwind_slippage": risk.unwind_slippage,
+        "may_stop": any(breakers.values()) or recovery.disconnect_rate > 0.0,
+        "ramps": recovery.ramp_steps > 0
+        and (recovery.disconnect_rate > 0.0 or (any(breakers.values()) and risk.breaker_action == "pause")),
+        "stale_quotes": recovery.stale_quotes and recovery.disconnect_rate > 0.0,
+        "disconnect_bound": bound(recovery.disconnect_rate),
+        "outage_steps": float(recovery.outage_steps),
+        "ramp_extra": recovery.conservative_multiplier - 1.0,
+        "ramp_steps": float(recovery.ramp_steps),
+    }
+    return core.Plan(fields, size_thresholds(flow, quote_size), orders)

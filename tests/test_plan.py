@@ -1,0 +1,72 @@
+"""What is worked out before a run: laws of the size, as the draw's thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mcmm._isa import core
+from mcmm.plan import bound, size_thresholds, size_weights
+from mcmm.scenario import Scenario
+
+
+def flow(**settings: object) -> object:
+    return Scenario(flow=settings).flow
+
+
+def law(weights: list[float]) -> np.ndarray:
+    return np.array(weights) / sum(weights)
+
+
+def test_geometric_weights_are_scipys() -> None:
+    sizes = np.arange(1, 21)
+    expected = stats.geom.pmf(sizes, 1 / 3.0)
+    np.testing.assert_allclose(law(size_weights(flow(size_mean=3.0))), expected / expected.sum(), rtol=1e-13)
+
+
+def test_lognormal_weights_are_scipys() -> None:
+    sigma, mean = 1.3, 8.0
+    cdf = stats.lognorm(s=sigma, scale=mean * np.exp(-(sigma**2) / 2)).cdf
+    sizes = np.arange(1, 41)
+    expected = cdf(sizes + 0.5) - cdf(sizes - 0.5)
+    found = law(
+        size_weights(flow(size_distribution="lognormal", size_mean=mean, size_sigma=sigma, size_max=40))
+    )
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-11)
+
+
+def test_empirical_rows_add_up_and_larger_sizes_are_left_out() -> None:
+    table = [[2, 1.0], [5, 2.0], [2, 3.0], [9, 100.0]]
+    assert size_weights(flow(size_distribution="empirical", size_table=table, size_max=5)) == [
+        0,
+        4.0,
+        0,
+        0,
+        2.0,
+    ]
+
+
+@pytest.mark.parametrize("largest", [1, 2, 5, 20, 33, 34, 64, 65, 100])
+def test_thresholds_give_the_law_up_to_the_largest_quote(largest: int) -> None:
+    takers = flow(size_mean=30.0, size_max=80)
+    thresholds = size_thresholds(takers, largest)
+    draws = 2.0**52 + np.arange(2**16) * 2**16
+    sizes = 1 + (draws[:, None] >= thresholds).sum(axis=1)
+    cumulative = np.minimum(np.cumsum(law(size_weights(takers))), 1)
+    assert sizes.max() == min(largest, 80)
+    for size in range(1, min(largest, 80)):
+        assert abs((sizes <= size).mean() - cumulative[size - 1]) < 2 / 2**16
+
+
+def test_fixed_sizes_need_no_luck() -> None:
+    thresholds = size_thresholds(flow(size_distribution="fixed", size_mean=4.0), 10)
+    assert (thresholds[:3] == 2.0**52).all()
+    assert (thresholds[3:] >= 2.0**52 + 2.0**32).all()
+
+
+@pytest.mark.parametrize("chance", [0.0, 1e-20, 2.0**-33, 2.0**-32, 0.1, 0.3, 0.5, 1 - 2.0**-33, 1.0])
+def test_a_bound_is_where_a_uniform_draw_is_below_the_chance(chance: float) -> None:
+    edge = round(chance * 2**32)
+    for word in {0, 1, max(edge - 1, 0), min(edge, 2**32 - 1), min(edge + 1, 2**32 - 1), 2**32 - 1}:
+        assert (2.0**52 + word < bound(chance)) == (core.uniform_of(word) < chance)

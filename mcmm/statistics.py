@@ -1,0 +1,495 @@
+"""Statistics of a sample of paths: means, quantiles, tail risk, chances, and how sure they are.
+
+Every function takes arrays and gives numbers; none keeps state. NaN means "does not apply to this path" (an
+overshoot where nothing tripped): such paths are left out and the counts say how many are left. Other values
+are expected to be finite.
+
+The same values in the same order give the same bits on every machine: means come from the fixed binary trees
+of `mcmm.moments`, tails from exactly rounded sums (`math.fsum`), quantiles from order statistics.
+
+Conventions, with x(1) <= ... <= x(n) the sorted sample and L = -pnl the loss:
+
+- quantile p: linear interpolation at position (n - 1) p, definition 7 of Hyndman & Fan, "Sample quantiles in
+  statistical packages", The American Statistician 50 (1996);
+- value at risk a: the order statistic ceil(n a) of L, counted from the smallest;
+- expected shortfall a: the mean of the worst n (1 - a) losses, the last of them with the fractional weight
+  that is left (Acerbi & Tasche, "On the coherence of expected shortfall", Journal of Banking & Finance 26,
+  2002).
+
+Probabilities and levels are read as the decimals they are written as, so ceil(100 * 0.07) is 7, not 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mcmm.errors import InputError
+from mcmm.moments import FloatArray, Moments, row_moments
+
+__all__ = [
+    "MONEY_METRICS",
+    "QUANTILES",
+    "QUANTILE_METRICS",
+    "TAIL_LEVELS",
+    "Estimate",
+    "Interval",
+    "Proportion",
+    "expected_shortfall",
+    "mean",
+    "metric_moments",
+    "percent_label",
+    "proportion",
+    "quantile",
+    "quantile_columns",
+    "quantile_interval",
+    "sorted_sample",
+    "summarise",
+    "tail_columns",
+    "value_at_risk",
+    "value_at_risk_interval",
+]
+
+QUANTILES: tuple[float, ...] = (0.01, 0.05, 0.5, 0.95, 0.99)
+TAIL_LEVELS: tuple[float, ...] = (0.95, 0.99)
+MONEY_METRICS: tuple[str, ...] = ("pnl", "pnl_fair", "pnl_settled")
+QUANTILE_METRICS: tuple[str, ...] = (
+    *MONEY_METRICS,
+    "max_drawdown",
+    "max_drawdown_fair",
+    "final_inventory",
+    "max_inventory",
+    "max_exposure",
+)
+
+
+class Interval(NamedTuple):
+    """A confidence interval; an end that the sample cannot bound is infinite."""
+
+    low: float
+    high: float
+
+
+class Estimate(NamedTuple):
+    """An estimate with its standard error.
+
+    Attributes
+    ----------
+    value, standard_error : float
+        In the unit of the sample. NaN where the sample is too small to say.
+    observations : float
+        How many are behind the value; for an expected shortfall n (1 - level), which need not be whole.
+    """
+
+    value: float
+    standard_error: float
+    observations: float
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Return the two-sided interval of Student's t with ``observations - 1`` degrees of freedom.
+
+        Its coverage is asymptotic: as stated for the mean of a few hundred paths; for the expected shortfall
+        of a heavy tail (t with 5 degrees) 90% instead of 95% with 5 paths in the tail, 92% with 100. It has
+        no bounds where the standard error is not known. Raises InputError unless 0 < confidence < 1.
+        """
+        _check_share("confidence", confidence)
+        if math.isnan(self.standard_error):
+            return Interval(-math.inf, math.inf)
+        from scipy.stats import t
+
+        reach = float(t.isf((1.0 - confidence) / 2.0, self.observations - 1.0)) * self.standard_error
+        return Interval(self.value - reach, self.value + reach)
+
+
+class Proportion(NamedTuple):
+    """A chance estimated by counting, with its standard error and its exact interval."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+
+
+def mean(sample: npt.ArrayLike) -> Estimate:
+    """Mean of a sample with its standard error, sd / sqrt(n).
+
+    Parameters
+    ----------
+    sample : array_like of shape (paths,)
+        NaN is left out.
+
+    Returns
+    -------
+    Estimate
+        In the unit of the sample.
+    """
+    count, average, _, error = row_moments(np.asarray(sample, dtype=np.float64)[np.newaxis, :])
+    return Estimate(float(average[0]), float(error[0]), float(count[0]))
+
+
+def sorted_sample(sample: npt.ArrayLike) -> FloatArray:
+    """Sort a sample, without its NaNs.
+
+    Parameters
+    ----------
+    sample : array_like of shape (paths,)
+        In any order.
+
+    Returns
+    -------
+    ndarray of shape (count,)
+        Smallest first. Negative zeros become zeros: which of two equal values comes first would otherwise be
+        the sorting algorithm's choice, and show in the sign.
+    """
+    # NaN is sorted last, so cutting it off afterwards spares a pass over the sample.
+    ordered = np.asarray(sample, dtype=np.float64) + 0.0
+    ordered.sort()
+    return ordered[: np.searchsorted(ordered, np.nan)]
+
+
+def quantile(sample: npt.ArrayLike, probability: float) -> float:
+    """Quantile of a sample by linear interpolation between order statistics (Hyndman & Fan 7).
+
+    Parameters
+    ----------
+    sample : array_like of shape (paths,)
+        NaN is left out.
+    probability : float
+        Between 0 and 1, both included.
+
+    Returns
+    -------
+    float
+        In the unit of the sample; NaN for an empty one.
+
+    Raises
+    ------
+    InputError
+        If ``probability`` is outside [0, 1].
+    """
+    return _ordered_quantile(sorted_sample(sample), probability)
+
+
+def quantile_interval(sample: npt.ArrayLike, probability: float, confidence: float = 0.95) -> Interval:
+    """Exact two-sided interval for a quantile, between two order statistics.
+
+    The count of observations below the true quantile is binomial whatever the distribution, which gives the
+    ranks (Conover, "Practical Nonparametric Statistics", 3rd ed. 1999, section 3.2; computed by
+    `scipy.stats.quantile_test`). The coverage is at least ``confidence``, for discrete samples too.
+
+    Parameters
+    ----------
+    sample : array_like of shape (paths,)
+        NaN is left out.
+    probability, confidence : float
+        Strictly between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        In the unit of the sample. An end is infinite where no order statistic bounds it: 50 paths say nothing
+        about how far up a 99% quantile may lie.
+
+    Raises
+    ------
+    InputError
+        If ``probability`` or ``confidence`` is not strictly between 0 and 1.
+    """
+    _check_share("probability", probability)
+    _check_share("confidence", confidence)
+    ordered = sorted_sample(sample)
+    if ordered.size == 0:
+        return Interval(-math.inf, math.inf)
+    from scipy.stats import quantile_test
+
+    found: Any = quantile_test(ordered, p=probability).confidence_interval(confidence)
+    low, high = float(found.low), float(found.high)
+    return Interval(-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
+
+
+def value_at_risk(pnl: npt.ArrayLike, level: float) -> float:
+    """Loss that a share ``level`` of paths does not exceed: the order statistic ceil(n level) of the losses.
+
+    Parameters
+    ----------
+    pnl : array_like of shape (paths,)
+        Dollars; NaN is left out.
+    level : float
+        Strictly between 0 and 1, as in 0.95.
+
+    Returns
+    -------
+    float
+        Dollars, a loss positive; NaN for an empty sample.
+
+    Raises
+    ------
+    InputError
+        If ``level`` is not strictly between 0 and 1.
+    """
+    return _ordered_value_at_risk(sorted_sample(pnl), level)
+
+
+def value_at_risk_interval(pnl: npt.ArrayLike, level: float, confidence: float = 0.95) -> Interval:
+    """Exact two-sided interval for the value at risk; see `quantile_interval`.
+
+    Parameters
+    ----------
+    pnl : array_like of shape (paths,)
+        Dollars; NaN is left out.
+    level, confidence : float
+        Strictly between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Dollars, losses positive; infinite where the sample gives no bound.
+
+    Raises
+    ------
+    InputError
+        If ``level`` or ``confidence`` is not strictly between 0 and 1.
+    """
+    _check_share("level", level)
+    return quantile_interval(0.0 - np.asarray(pnl, dtype=np.float64), level, confidence)
+
+
+def expected_shortfall(pnl: npt.ArrayLike, level: float) -> Estimate:
+    """Mean loss in the worst share 1 - ``level`` of paths, with its asymptotic standard error.
+
+    With m = n (1 - level) and e what the mean of the tail lies beyond the value at risk, the variance is
+    (variance of the m tail losses + level e^2) / m: Manistre & Hancock, "Variance of the CTE estimator",
+    North American Actuarial Journal 9 (2005). Its second term is what not knowing the quantile adds.
+
+    Parameters
+    ----------
+    pnl : array_like of shape (paths,)
+        Dollars; NaN is left out.
+    level : float
+        Strictly between 0 and 1.
+
+    Returns
+    -------
+    Estimate
+        Dollars, a loss positive; ``observations`` is m. The standard error is NaN for m <= 1. For m < 1 the
+        value is the worst loss, which understates the expected shortfall.
+
+    Raises
+    ------
+    InputError
+        If ``level`` is not strictly between 0 and 1.
+    """
+    return _ordered_expected_shortfall(sorted_sample(pnl), level)
+
+
+@lru_cache(maxsize=256)
+def _decimal(share: float) -> Fraction:
+    return Fraction(str(float(share)))
+
+
+@lru_cache(maxsize=256)
+def _rank(count: int, share: float) -> tuple[int, float]:
+    """``count * share`` as its whole part and the rest, without the rounding of a product of floats."""
+    exact = count * _decimal(share)
+    whole = math.floor(exact)
+    return whole, float(exact - whole)
+
+
+@lru_cache(maxsize=256)
+def _tail(count: int, level: float) -> tuple[int, float]:
+    """Whole number of paths in the tail, and its size n (1 - level) with the fraction."""
+    exact = count * (1 - _decimal(level))
+    return math.floor(exact), float(exact)
+
+
+def _ordered_quantile(ordered: FloatArray, probability: float) -> float:
+    if not 0.0 <= probability <= 1.0:
+        raise InputError(f"probability: must be between 0 and 1, got {probability}")
+    if ordered.size == 0:
+        return math.nan
+    below, weight = _rank(ordered.size - 1, probability)
+    low = float(ordered[below])
+    return low + weight * (float(ordered[below + 1]) - low) if weight else low
+
+
+def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
+    _check_share("level", level)
+    if ordered.size == 0:
+        return math.nan
+    whole, _ = _tail(ordered.size, level)
+    # The ceil(n level)-th loss from below is the (floor(n (1 - level)) + 1)-th worst pnl; 0 - x avoids a -0.
+    return 0.0 - float(ordered[whole])
+
+
+def _ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
+    quantile_loss = _ordered_value_at_risk(ordered, level)
+    if ordered.size == 0:
+        return Estimate(math.nan, math.nan, 0.0)
+    whole, size = _tail(ordered.size, level)
+    excess = ordered[whole] - ordered[:whole]
+    beyond = math.fsum(excess.tolist()) / size
+    value = quantile_loss + beyond
+    if size <= 1.0:
+        return Estimate(value, math.nan, size)
+    apart = excess - beyond
+    squares = math.fsum((apart * apart).tolist()) + (size - whole) * beyond * beyond
+    variance = (squares / (size - 1.0) + level * beyond * beyond) / size
+    return Estimate(value, math.sqrt(variance), size)
+
+
+def proportion(
+    hits: int,
+    count: int,
+    confidence: float = 0.95,
+    bound: Literal["both", "upper", "lower"] = "both",
+) -> Proportion:
+    """Chance of an event seen on ``hits`` of ``count`` paths, with its exact interval of Clopper & Pearson.
+
+    Parameters
+    ----------
+    hits, count : int
+        0 <= hits <= count.
+    confidence : float
+        Strictly between 0 and 1.
+    bound : {"both", "upper", "lower"}
+        A two-sided interval, or a one-sided bound (the other end is 0 or 1). No hit on 299 paths bounds a
+        chance at 1% with "upper" and 95%.
+
+    Returns
+    -------
+    Proportion
+        The standard error is sqrt(p (1 - p) / count), which is 0 where p is 0 or 1: read the interval there.
+        Value and standard error are NaN, and the interval is [0, 1], for no paths.
+
+    Raises
+    ------
+    InputError
+        If the counts, ``confidence`` or ``bound`` are out of range.
+    """
+    _check_share("confidence", confidence)
+    if not 0 <= hits <= count:
+        raise InputError(f"hits: must be between 0 and count ({count}), got {hits}")
+    alternatives: dict[str, Literal["two-sided", "less", "greater"]]
+    alternatives = {"both": "two-sided", "upper": "less", "lower": "greater"}
+    if bound not in alternatives:
+        raise InputError(f'bound: must be "both", "upper" or "lower", got {bound!r}')
+    if count == 0:
+        return Proportion(math.nan, math.nan, 0.0, 1.0)
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, count, alternative=alternatives[bound]).proportion_ci(confidence, method="exact")
+    return Proportion(*_chance(hits, count), float(found.low), float(found.high))
+
+
+def _chance(hits: int, count: int) -> tuple[float, float]:
+    if count == 0:
+        return math.nan, math.nan
+    value = hits / count
+    return value, math.sqrt(value * (1.0 - value) / count)
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0.0 < share < 1.0:
+        raise InputError(f"{name}: must be strictly between 0 and 1, got {share}")
+
+
+@lru_cache(maxsize=64)
+def percent_label(share: float) -> str:
+    """Write a share as a percentage for a column's name: 0.01 is "01", 0.5 "50", 0.995 "99.5"."""
+    percent = f"{float(_decimal(share) * 100):.10g}"
+    return percent.zfill(2) if "." not in percent else percent
+
+
+def metric_moments(values: FloatArray, names: Sequence[str]) -> Moments:
+    """Moments of each metric over the paths it applies to (where halt_step is -1, it does not).
+
+    Parameters
+    ----------
+    values : ndarray of shape (metrics, paths)
+        NaN is left out.
+    names : sequence of str
+        The metrics' names, one a row.
+
+    Returns
+    -------
+    Moments
+        Arrays of shape (metrics,).
+    """
+    found = row_moments(values)
+    if "halt_step" in names:
+        index = list(names).index("halt_step")
+        halted = np.where(values[index] < 0.0, np.nan, values[index])
+        for column, replacement in zip(found, row_moments(halted[np.newaxis, :]), strict=True):
+            column[index] = replacement[0]
+    return found
+
+
+def quantile_columns(ordered: FloatArray, probabilities: Sequence[float] = QUANTILES) -> dict[str, float]:
+    """Quantiles of a `sorted_sample`, by column name: p01, p05, p50, ..."""
+    return {f"p{percent_label(share)}": _ordered_quantile(ordered, share) for share in probabilities}
+
+
+def tail_columns(ordered: FloatArray, levels: Sequence[float] = TAIL_LEVELS) -> dict[str, float]:
+    """Value at risk and expected shortfall of a `sorted_sample` of pnl, by column name."""
+    labelled = [(percent_label(level), level) for level in levels]
+    columns = {f"value_at_risk_{label}": _ordered_value_at_risk(ordered, level) for label, level in labelled}
+    for label, level in labelled:
+        shortfall = _ordered_expected_shortfall(ordered, level)
+        columns[f"expected_shortfall_{label}"] = shortfall.value
+        columns[f"expected_shortfall_{label}_standard_error"] = shortfall.standard_error
+    return columns
+
+
+def summarise(values: npt.ArrayLike, names: Sequence[str]) -> dict[str, float]:
+    """Summarise a point of a sweep in one flat row.
+
+    Parameters
+    ----------
+    values : array_like of shape (metrics, paths)
+        All paths of the point, in path order.
+    names : sequence of str
+        The metrics' names, one a row.
+
+    Returns
+    -------
+    dict
+        For each metric but halt_reason ``name.count``, ``name.mean``, ``name.standard_error`` and
+        ``name.sd``, over the paths it applies to (for halt_step those that halted); for `QUANTILE_METRICS`
+        also ``name.p01`` to ``name.p99``; for `MONEY_METRICS` also ``name.value_at_risk_95``,
+        ``name.expected_shortfall_95``, ``name.expected_shortfall_95_standard_error``, the same for 99,
+        ``name.loss_chance`` (of less than 0) and ``name.loss_chance_standard_error``; and ``halt.chance`` and
+        ``halt.chance_standard_error`` (of a trip). What too few paths cannot say is NaN. The names depend on
+        ``names`` alone.
+
+    Raises
+    ------
+    InputError
+        If ``values`` has not two axes or not a name for every row.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != len(names):
+        raise InputError(f"values: must have shape ({len(names)}, paths), a row per name, got {array.shape}")
+    columns = [column.tolist() for column in metric_moments(array, names)]
+    summary: dict[str, float] = {}
+    for row, name, count, average, deviation, error in zip(array, names, *columns, strict=True):
+        if name == "halt_reason":  # a code has no mean
+            continue
+        found = {"count": count, "mean": average, "standard_error": error, "sd": deviation}
+        if name in QUANTILE_METRICS:
+            ordered = sorted_sample(row)
+            found |= quantile_columns(ordered)
+            if name in MONEY_METRICS:
+                found |= tail_columns(ordered)
+                chance = _chance(int(np.searchsorted(ordered, 0.0)), ordered.size)
+                found["loss_chance"], found["loss_chance_standard_error"] = chance
+        summary |= {f"{name}.{key}": value for key, value in found.items()}
+        if name == "trips":
+            chance = _chance(int(np.count_nonzero(row > 0.0)), row.size)
+            summary["halt.chance"], summary["halt.chance_standard_error"] = chance
+    return summary

@@ -1,0 +1,312 @@
+"""The report as one self-contained page: text and tables made here, figures drawn by its script."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mcmm.files import write_whole
+from mcmm.reports import numbers
+from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
+from mcmm.reports.findings import TIED_WITHIN, Findings, describe, error_digits, money_digits, short_names
+
+__all__ = ["page", "write_page"]
+
+PNL = "pnl_settled"
+#: The page's script, in the order in which it runs.
+SCRIPTS = ("core", "distributions", "map", "tradeoff", "attribution", "start")
+
+
+def write_page(findings: Findings, path: str | os.PathLike[str]) -> None:
+    """Write the report's page to a file, whole or not at all.
+
+    Parameters
+    ----------
+    findings : Findings
+        The sweep and what it says.
+    path : str or path
+        The file; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    write_whole(Path(path), page(findings).encode(), durable=False)
+
+
+def page(findings: Findings) -> str:
+    """Make the report's page.
+
+    Parameters
+    ----------
+    findings : Findings
+        The sweep and what it says.
+
+    Returns
+    -------
+    str
+        A whole HTML document that needs no other file and no network. Every text of the study's is escaped.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from jinja2.utils import htmlsafe_json_dumps
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    home = files("mcmm.reports")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(home.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    study = findings.result.study
+    data = figures_data(findings)
+    return template.render(
+        name=numbers.clean(study.name),
+        question=numbers.clean(study.question),
+        sentences=findings.sentences(),
+        best=None if findings.best is None else findings.name(findings.best),
+        tiles=_tiles(findings),
+        points=_points(findings),
+        notes=_notes(findings),
+        settings=_settings(findings),
+        provenance=_provenance(findings),
+        has_map=any(len(axis["values"]) > 1 for axis in data["axes"]),
+        has_settlement=any(data["settlement"]["mean"]),
+        left_out=max(0, len(findings.order) - MOST_DISTRIBUTIONS),
+        objective=describe(findings.objective),
+        data=htmlsafe_json_dumps(data, dumps=_dumps),
+        # These three are the package's and plotly's own texts; none comes from a study.
+        style=Markup(home.joinpath("report.css").read_text(encoding="utf-8")),
+        script=Markup("".join(home.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _dumps(data: Any, **_: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def _tiles(findings: Findings) -> list[dict[str, str]]:
+    """Choose the best point's four numbers that open the page."""
+    best = findings.best
+    if best is None:
+        return []
+    paths = f"{findings.paths:,} paths"
+    tiles = []
+    for column, label, note in (
+        (f"{PNL}.mean", "Mean pnl, settled", "dollars a path"),
+        (f"{PNL}.expected_shortfall_95", "Expected shortfall, 95%", "mean loss in the worst 5% of paths"),
+        (f"{PNL}.loss_chance", "Chance of a loss", f"share of {paths}"),
+        ("halt.chance", "Chance of a halt", f"share of {paths} on which a breaker tripped"),
+    ):
+        value, interval = findings.write(best, column), findings.write_interval(best, column)
+        interval = f"95% interval {interval}" if interval else ""
+        if column == "halt.chance" and not findings.halting[best]:
+            value, interval, note = "none", "", "no breaker is set"
+        elif value.startswith("<"):
+            interval, note = "95% upper bound", f"seen on none of {paths}"
+        tiles.append({"label": label, "value": _minus(value), "interval": _minus(interval), "note": note})
+    return tiles
+
+
+def _minus(text: str) -> str:
+    """Set a minus sign for a hyphen that stands before a number."""
+    return text.replace("-$", "\u2212$").replace(" -", " \u2212") if text[:1] != "-" else "\u2212" + text[1:]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of the table of points: heading, explanation, and each row's text and sort key."""
+
+    heading: str
+    title: str
+    texts: list[str]
+    keys: list[float | str]
+    first: bool = False
+
+
+def _points(findings: Findings) -> dict[str, Any]:
+    """Make the table of all points."""
+    rows = range(len(findings.order))
+    result = findings.result
+    columns = [
+        _Column("point", "Number in the study", [str(point) for point in result.points.index], [*rows]),
+    ]
+    for name, short in short_names(list(result.points.columns)).items():
+        values = result.points[name].tolist()
+        sortable = all(isinstance(value, (int, float)) for value in values)
+        texts = [numbers.setting_text(value) for value in values]
+        columns.append(
+            _Column(short, name, texts, [float(value) for value in values] if sortable else [*texts])
+        )
+
+    def money(column: str, heading: str, title: str, first: bool = False) -> None:
+        values = [findings.value(row, column) for row in rows]
+        digits = money_digits(values)
+        if column.endswith("standard_error") or column == f"{PNL}.mean":
+            name = f"{PNL}.standard_error" if column == f"{PNL}.mean" else column
+            errors = [findings.value(row, name) for row in rows]
+            digits = min(
+                4, error_digits(min((error for error in errors if error > 0), default=math.nan), 100.0)
+            )
+        columns.append(
+            _Column(
+                heading, title, [_minus(numbers.fixed(value, digits)) for value in values], [*values], first
+            )
+        )
+
+    def chances(column: str, heading: str, title: str) -> None:
+        texts = [findings.chance(row, column) for row in rows]
+        columns.append(_Column(heading, title, texts, [findings.value(row, column) for row in rows]))
+
+    def means(metric: str, heading: str, title: str) -> None:
+        values = [findings.value(row, f"{metric}.mean") for row in rows]
+        digits = numbers.decimals(values, 3)
+        columns.append(
+            _Column(heading, title, [_minus(numbers.fixed(value, digits)) for value in values], [*values])
+        )
+
+    money(f"{PNL}.mean", "mean", "Mean pnl_settled, $", first=True)
+    money(f"{PNL}.standard_error", "se", "Standard error of the mean, $")
+    columns.append(_behind(findings))
+    money(f"{PNL}.sd", "sd", "Standard deviation, $")
+    for key, share in (("p01", 1), ("p05", 5), ("p50", 50), ("p95", 95), ("p99", 99)):
+        money(f"{PNL}.{key}", f"{share}%", f"{share}% quantile of pnl_settled, $", first=share == 1)
+    for level in (95, 99):
+        risk, shortfall = f"{PNL}.value_at_risk_{level}", f"{PNL}.expected_shortfall_{level}"
+        money(risk, f"VaR {level}%", f"Value at risk at {level}%, $, a loss positive", first=level == 95)
+        money(shortfall, f"ES {level}%", f"Expected shortfall at {level}%, $, a loss positive")
+        money(f"{shortfall}_standard_error", "se", f"Standard error of the shortfall at {level}%, $")
+    chances(f"{PNL}.loss_chance", "loss", "Chance of a loss (pnl_settled below 0)")
+    chances("halt.chance", "halt", "Chance that a breaker trips")
+    means("max_drawdown", "draw\u00addown", "Mean of the largest drawdown, $")
+    means("fills", "fills", "Mean number of fills")
+    means("max_inventory", "max inv.", "Mean of the largest absolute inventory, contracts")
+    marks = dict.fromkeys(findings.tied, "tied")
+    if findings.best is not None:
+        marks[findings.best] = "best"
+    cells = [
+        [(column.texts[row], _sort_key(column.keys[row]), column.first) for column in columns] for row in rows
+    ]
+    return {"columns": columns, "rows": [(marks.get(row, ""), row, cells[row]) for row in rows]}
+
+
+def _sort_key(value: float | str) -> str:
+    return value if isinstance(value, str) else ("" if math.isnan(value) else f"{value:.8g}")
+
+
+def _behind(findings: Findings) -> _Column:
+    """Make the column of shortfalls from the best point."""
+    texts = []
+    for row, (value, error) in enumerate(
+        zip(findings.shortfall.tolist(), findings.shortfall_standard_error.tolist(), strict=True)
+    ):
+        digits = min(4, error_digits(error, value))
+        known = f" \u00b1 {numbers.fixed(error, digits)}" if math.isfinite(error) else ""
+        texts.append("" if row == findings.best else _minus(numbers.fixed(value, digits)) + known)
+    title = (
+        f"The best {describe(findings.objective)} less this one, \u00b1 one standard error of the difference"
+    )
+    return _Column("behind best", title, texts, findings.shortfall.tolist())
+
+
+def _notes(findings: Findings) -> list[str]:
+    """Say what the table's marks and bounds mean, as far as they occur."""
+    notes = []
+    how = {
+        "paired": "taken path by path on the same random numbers",
+        "apart": "the two points' standard errors taken as independent",
+        "none": "",
+    }[findings.method]
+    if findings.method != "none":
+        notes.append(
+            f"Not distinguishable means: behind the best by less than {TIED_WITHIN:.0f} standard errors of "
+            f"the difference, {how}. It is not corrected for the number of points compared, and the best of "
+            "many looks a little better than it is."
+        )
+    chances = [
+        findings.chance(row, name)
+        for row in range(len(findings.order))
+        for name in ("halt.chance", f"{PNL}.loss_chance")
+    ]
+    if any(text.startswith("<") for text in chances):
+        notes.append(
+            f"A chance written with < was seen on none of {findings.paths:,} paths: the number is its exact "
+            "95% upper bound."
+        )
+    if not all(findings.halting):
+        notes.append("A halt is \u201cnone\u201d where the scenario sets no breaker.")
+    if findings.paths < 1000:
+        tail = max(1, round(findings.paths / 100))
+        notes.append(
+            f"The 99% tail rests on {tail} path{'s' * (tail != 1)} of each point: read it with care."
+        )
+    return notes
+
+
+def _settings(findings: Findings) -> list[dict[str, Any]]:
+    """Group every setting by table: its value or the values swept, its default and what it means."""
+    study = findings.result.study
+    points = findings.result.points
+    groups: dict[str, list[dict[str, str]]] = {}
+    for name, setting in study.scenario.settings().items():
+        table, _, leaf = name.rpartition(".")
+        if name in points.columns:
+            kind, values = "swept", list(dict.fromkeys(numbers.setting_text(value) for value in points[name]))
+            value = ", ".join(values)
+        else:
+            found = study.scenario.get(name)
+            kind = "default" if found == setting.default else "set"
+            value = numbers.setting_text(found) if found is not None else "derived"
+        default = "derived" if setting.default is None else numbers.setting_text(setting.default)
+        groups.setdefault(table, []).append(
+            {
+                "name": leaf,
+                "full": name,
+                "kind": kind,
+                "value": value,
+                "default": default,
+                "unit": setting.unit,
+                "description": setting.description,
+            }
+        )
+    return [{"table": table or "scenario", "rows": rows} for table, rows in groups.items()]
+
+
+def _provenance(findings: Findings) -> list[tuple[str, str]]:
+    """List what made these numbers, in the order a reader asks."""
+    found = findings.result.provenance
+    study = findings.result.study
+    known: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("mcmm", "mcmm", str),
+        ("schema", "Schema version", str),
+        ("path_steps", "Path-steps", lambda value: f"{int(value):,}"),
+        (
+            "path_steps_per_second",
+            "Throughput",
+            lambda value: f"{float(value) / 1e6:,.1f} million path-steps per second",
+        ),
+        ("wall_seconds", "Wall time", lambda value: numbers.duration(float(value))),
+        ("started", "Started", str),
+        ("sessions", "Sessions", str),
+        ("jobs", "Jobs", str),
+        ("backend", "Backend", str),
+        ("cores", "Cores", str),
+        ("isa", "Instruction set", str),
+        ("machine", "Machine", str),
+        ("python", "Python", str),
+        ("numpy", "NumPy", str),
+    )
+    rows = [
+        ("Points", f"{len(findings.order):,}"),
+        ("Paths of each point", f"{findings.paths:,}"),
+        ("Seed", str(study.seed)),
+        ("Study digest (SHA-256)", study.digest()),
+    ]
+    return rows + [(label, numbers.clean(text(found[key]))) for key, label, text in known if key in found]

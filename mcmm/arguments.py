@@ -1,0 +1,159 @@
+"""What the command's options mean, checked before the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_jobs", "check_output", "check_paths", "parse_settings", "read_orders", "write_frame"]
+
+
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Read ``name=value`` settings: a TOML value, or a bare word for a text.
+
+    Parameters
+    ----------
+    assignments : sequence of str
+        Such as ``risk.inventory_limit=200``, ``risk.exposure_limit=inf`` or ``quoting.policy=symmetric``.
+
+    Returns
+    -------
+    dict
+        Dotted names and their values; the last one of a name counts.
+
+    Raises
+    ------
+    InputError
+        An assignment has no name or no value, or a value that is not TOML.
+    """
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = (part.strip() for part in assignment.partition("="))
+        if not name or not equals or not text:
+            raise InputError(f"--set: must be NAME=VALUE, as risk.inventory_limit=200, got {assignment!r}")
+        try:
+            document = tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            document = {"value": text} if text.replace("_", "").isalpha() else {}
+        # A line break would let a text hold more than its value.
+        if set(document) != {"value"}:
+            raise InputError(f"--set {name}: must be a TOML value or a bare word, got {text!r}")
+        values[name] = document["value"]
+    return values
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of workers that means nothing."""
+    if jobs < 1 and jobs != -1:
+        raise InputError(f"--jobs: must be >= 1, or -1 for one a core, got {jobs}")
+
+
+def check_paths(paths: int) -> None:
+    """Refuse no paths, and more than this machine could hold a row for."""
+    import os
+
+    from mcmm.metrics import NAMES
+
+    if paths < 1:
+        raise InputError(f"--paths: must be >= 1, got {paths}")
+    needed = paths * len(NAMES) * 8
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise InputError(
+            f"--paths: each path leaves a row of {len(NAMES)} numbers in memory; {paths:,} rows take "
+            f"{needed / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB (a sweep streams rows to disk)"
+        )
+
+
+def check_output(path: Path, suffixes: tuple[str, ...] = ()) -> None:
+    """Make sure that a file can be written, before the work that is to fill it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    suffixes : tuple of str
+        The endings it may have; any if empty.
+
+    Raises
+    ------
+    InputError
+        It has another ending, is a directory, or cannot be written.
+    """
+    import tempfile
+
+    if suffixes and path.suffix not in suffixes:
+        raise InputError(f"{path}: must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise InputError(f"{path}: cannot be written: it is a directory")
+    try:
+        if path.exists():
+            with path.open("ab"):
+                return
+        # Only trying tells: permissions do not bind every user, and a file system may be read-only or full.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def read_orders(path: Path) -> pd.DataFrame:
+    """Read the orders of a replay from CSV or Parquet.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its ending tells which.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As stored; `mcmm.simulate` checks the columns and values.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: must end in .csv or .parquet")
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as CSV or Parquet, as the file's ending says.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What to write; its index is left out.
+    path : Path
+        The file; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    try:
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,408 @@
+"""The ``mcmm`` command.
+
+Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
+files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from mcmm import __version__
+from mcmm.arguments import check_jobs, check_output, check_paths, parse_settings, read_orders, write_frame
+from mcmm.console import ProgressBar, duration, print_error, rate
+from mcmm.errors import InputError, MCMMError
+
+__all__ = ["app", "main"]
+
+if TYPE_CHECKING:
+    from mcmm.simulation import Simulation
+
+app = typer.Typer(
+    name="mcmm",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Monte Carlo simulation of a market maker in binary event contracts.",
+    epilog=(
+        "A first run, from the project's folder:\n\n"
+        "  mcmm sweep sweeps/quickstart.toml\n\n"
+        "  mcmm simulate scenarios/kalshi_macro.toml --paths 20000 --seed 7"
+    ),
+)
+
+# Every complaint of typer about the command line derives from this class, whichever click it is built on.
+_USAGE_ERROR: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what it leaves behind."""
+
+
+class Backend(StrEnum):
+    """Where a sweep's tasks run."""
+
+    threading = "threading"
+    loky = "loky"
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"mcmm {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _mcmm(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", help="Workers; -1 is one a core. No result depends on it.")
+]
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\n"
+        "  mcmm simulate scenarios/kalshi_macro.toml --paths 100000 --seed 7\n\n"
+        "  mcmm simulate maker.toml --set quoting.base_spread=0.06 --set steps=500\n\n"
+        "  mcmm simulate maker.toml --out paths.parquet --trace 3\n\n"
+        "  mcmm simulate maker.toml --orders tape.csv --paths 1"
+    )
+)
+def simulate(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="The market and the maker.")],
+    paths: Annotated[int, typer.Option("--paths", "-n", metavar="N", help="Independent paths.")] = 10_000,
+    seed: Annotated[
+        int, typer.Option("--seed", "-s", metavar="S", help="Path i of a seed is the same in every run.")
+    ] = 0,
+    first_path: Annotated[
+        int,
+        typer.Option("--first-path", metavar="I", help="The first path's number; continues an earlier run."),
+    ] = 0,
+    jobs: JobsOption = -1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write a row per path: FILE.parquet or FILE.csv."),
+    ] = None,
+    trace: Annotated[
+        int,
+        typer.Option(
+            "--trace", metavar="K", help="Write every step of the first K paths too, to FILE.trace.*"
+        ),
+    ] = 0,
+    orders: Annotated[
+        Path | None,
+        typer.Option(
+            "--orders",
+            metavar="FILE",
+            help="Replay these taker orders: CSV or Parquet with step, side, size, [limit], [fair].",
+        ),
+    ] = None,
+) -> None:
+    """Simulate independent paths of one scenario and print what they earn and risk.
+
+    Path i depends on the scenario, the seed and i alone: not on --paths, --jobs or the machine. Two scenarios
+    with one seed face the same market, so their difference is far better known than either.
+    """
+    from mcmm.engine import simulate as run_simulation
+    from mcmm.scenario import Scenario
+
+    chosen = Scenario.load(scenario)
+    if settings:
+        chosen = chosen.replace(parse_settings(settings))
+    check_jobs(jobs)
+    check_paths(paths)
+    if trace < 0:
+        raise InputError(f"--trace: must be >= 0, got {trace}")
+    if trace and out is None:
+        raise InputError("--trace: needs --out, beside which the steps are written")
+    trace_out = None if out is None or not trace else out.with_suffix(f".trace{out.suffix}")
+    for path in (out, trace_out):
+        if path is not None:
+            check_output(path, suffixes=(".parquet", ".csv"))
+    tape = None if orders is None else read_orders(orders)
+
+    started = time.perf_counter()
+    try:
+        with ProgressBar("simulating", chosen.steps) as progress:
+            run = run_simulation(
+                chosen,
+                paths=paths,
+                seed=seed,
+                first_path=first_path,
+                jobs=jobs,
+                trace_paths=trace,
+                orders=tape,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written") from None
+    seconds = time.perf_counter() - started
+    if out is not None:
+        run.save(out)
+    if trace_out is not None:
+        write_frame(run.trace, trace_out)
+    _print_simulation(run)
+    if sys.stderr.isatty():
+        speed = rate(run.values.shape[1] * chosen.steps / seconds)
+        typer.echo(f"{duration(seconds)}, {speed}", err=True)
+    for path in (out, trace_out):
+        if path is not None:
+            typer.echo(f"wrote {path}")
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\n"
+        "  mcmm sweep sweeps/quickstart.toml\n\n"
+        "  mcmm sweep sweeps/risk_limits.toml --out runs/limits --jobs 4\n\n"
+        "Interrupted or killed, it goes on where it was when it is run again."
+    )
+)
+def sweep(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to sweep, over which points.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Run directory; runs/STUDY if not given."),
+    ] = None,
+    jobs: JobsOption = -1,
+    backend: Annotated[
+        Backend,
+        typer.Option("--backend", help="Threads (the core runs outside Python's lock) or loky's processes."),
+    ] = Backend.threading,
+) -> None:
+    """Run a study: every point of its grid, streamed to a run directory, then reported.
+
+    Prints the report, writes it as one page (report.html in the run directory) and says where. All points
+    share the seed, so that they differ by their settings and not by luck. What is finished is on disk: run it
+    again and it resumes.
+    """
+    from mcmm.reports import report as make_report
+    from mcmm.runner import sweep as run_sweep
+    from mcmm.study import Study
+
+    loaded = Study.load(study)
+    check_jobs(jobs)
+    directory = out if out is not None else Path("runs") / study.stem
+    progress = ProgressBar("sweeping")
+    try:
+        with progress:
+            result = run_sweep(loaded, out=directory, jobs=jobs, backend=backend.value, progress=progress)
+        page = directory / "report.html"
+        make_report(result, html=page)
+    except KeyboardInterrupt:
+        share = f"{progress.done / progress.total:.0%} done, " if progress.total else ""
+        raise Interrupted(f"{share}kept in {directory}; run the same command again to resume") from None
+    typer.echo(f"wrote {page}")
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\n"
+        "  mcmm report runs/quickstart\n\n"
+        "  mcmm report runs/quickstart --html ~/quickstart.html\n\n"
+        "  mcmm report paths.parquet"
+    )
+)
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A sweep's run directory, or paths.parquet of a simulation.")
+    ],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Where to write the page; RUN/report.html if not given."),
+    ] = None,
+) -> None:
+    """Report a stored run again: in the terminal and, for a sweep, as one self-contained HTML page."""
+    if run.suffix == ".parquet" and not run.is_dir():
+        from mcmm.simulation import Simulation
+
+        if html is not None:
+            raise InputError("--html: there is a page for a sweep's run directory only")
+        _print_simulation(Simulation.load(run))
+        return
+    from mcmm.reports import report as make_report
+    from mcmm.store import SweepResult
+
+    page = html if html is not None else run / "report.html"
+    result = SweepResult.load(run)
+    check_output(page)
+    make_report(result, html=page)
+    typer.echo(f"wrote {page}")
+
+
+@app.command(
+    epilog=(
+        "Example:\n\n"
+        "  mcmm schema > scenario.schema.json\n\n"
+        "An editor completes and checks a scenario whose first line is: #:schema ./scenario.schema.json"
+    )
+)
+def schema() -> None:
+    """Print the JSON schema of a scenario file, for editors that complete and check TOML."""
+    import json
+
+    from mcmm.scenario import Scenario
+
+    typer.echo(json.dumps(Scenario.json_schema(), indent=2))
+
+
+@app.command(epilog="Example:\n\n  MCMM_ISA=avx2 mcmm info")
+def info() -> None:
+    """Print the version, the instruction set in use, the cores, and how fast they run in a two-second check.
+
+    MCMM_ISA=baseline, avx2 or avx512 chooses another instruction set; the results are the same bits.
+    """
+    import os
+    import platform
+
+    from mcmm.engine import core_info
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    lines: dict[str, Any] = {"mcmm": __version__}
+    lines |= {key.replace("_", " "): value for key, value in core_info().items()}
+    lines |= {"python": platform.python_version(), "machine": platform.machine(), "cores": cores}
+    for key, value in lines.items():
+        typer.echo(f"{key:<18}{value}")
+    for workers in sorted({1, cores}):
+        speed = measure_throughput(workers, seconds=1.0 if cores > 1 else 2.0)
+        typer.echo(f"{f'{workers} core' + 's' * (workers > 1):<18}{rate(speed)} of the default scenario")
+
+
+def measure_throughput(workers: int, seconds: float) -> float:
+    """Measure the core's speed on the default scenario.
+
+    Parameters
+    ----------
+    workers : int
+        Threads that run it side by side.
+    seconds : float
+        How long to measure, at least.
+
+    Returns
+    -------
+    float
+        Path-steps in a second, of all threads together.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from mcmm.engine import run_rows
+    from mcmm.scenario import Scenario
+
+    scenario = Scenario()
+    paths = 2_048
+    run_rows(scenario, 0, 0, paths)
+
+    def work(deadline: float) -> int:
+        done = 0
+        while time.perf_counter() < deadline:
+            run_rows(scenario, 0, done, paths)
+            done += paths
+        return done
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        done = sum(pool.map(work, [started + seconds] * workers))
+    return done * scenario.steps / (time.perf_counter() - started)
+
+
+def _print_simulation(run: Simulation) -> None:
+    """Print one simulation's summary."""
+    from rich.console import Console
+
+    from mcmm.reports.terminal import print_simulation
+
+    print_simulation(run, Console())
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the place in the code that gave it."""
+    print_error(" ".join(str(message).split()), kind="warning")
+
+
+class _Lines(logging.Handler):
+    """Shows what mcmm's modules log, as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        print_error(" ".join(record.getMessage().split()), kind=record.levelname.lower())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Its arguments; those of this process if not given.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    command = typer.main.get_command(app)
+    logger, lines = logging.getLogger("mcmm"), _Lines(logging.WARNING)
+    logger.addHandler(lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            status = command.main(
+                None if arguments is None else list(arguments), prog_name="mcmm", standalone_mode=False
+            )
+        # What typer, since 0.16, makes of Ctrl-C; before that it was Abort.
+        if status == 130:
+            raise KeyboardInterrupt
+        return status if isinstance(status, int) else 0
+    except MCMMError as error:
+        print_error(str(error))
+        return 2
+    except _USAGE_ERROR as error:
+        print_error(f"{error.format_message()} (--help tells more)")  # type: ignore[attr-defined]
+        return 2
+    except Interrupted as error:
+        print_error(str(error), kind="interrupted")
+        return 130
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("before it was done", kind="interrupted")
+        return 130
+    except OSError as error:
+        print_error(str(error))
+        return 1
+    except MemoryError:
+        print_error("out of memory; ask for fewer paths at a time")
+        return 1
+    finally:
+        logger.removeHandler(lines)

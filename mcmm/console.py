@@ -1,0 +1,152 @@
+"""What the command shows on a terminal: progress, speed, errors as one line each."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["ProgressBar", "duration", "print_error", "rate"]
+
+#: A run shorter than this shows no progress.
+PATIENCE_SECONDS = 2.0
+
+
+def print_error(message: str, kind: str = "error") -> None:
+    """Write a message to stderr, ``error: `` before each of its lines.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong; each line stands by itself.
+    kind : str
+        The word before the colon.
+    """
+    for line in message.splitlines() or [""]:
+        print(f"{kind}: {line}", file=sys.stderr)
+
+
+def rate(path_steps_per_second: float) -> str:
+    """Write a speed, as ``131 M path-steps/s``.
+
+    Parameters
+    ----------
+    path_steps_per_second : float
+        Steps of paths done in a second.
+
+    Returns
+    -------
+    str
+        Three significant digits and the unit.
+    """
+    if path_steps_per_second >= 1e9:
+        return f"{path_steps_per_second / 1e9:.3g} G path-steps/s"
+    if path_steps_per_second >= 1e6:
+        return f"{path_steps_per_second / 1e6:.3g} M path-steps/s"
+    return f"{path_steps_per_second / 1e3:.3g} k path-steps/s"
+
+
+def duration(seconds: float) -> str:
+    """Write a time span, as ``42s``, ``3m 05s`` or ``1h 20m``.
+
+    Parameters
+    ----------
+    seconds : float
+        The span, >= 0.
+
+    Returns
+    -------
+    str
+        The span in its two largest units.
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+class ProgressBar:
+    """A progress bar on stderr, with rate and time left, for runs longer than two seconds on a terminal.
+
+    An instance is the ``progress`` that `mcmm.simulate` and `mcmm.sweep` take.
+
+    Parameters
+    ----------
+    what : str
+        The word before the bar.
+    path_steps_per_unit : int
+        Path-steps in one unit of ``done``: a path's steps where paths are counted.
+    """
+
+    def __init__(self, what: str, path_steps_per_unit: int = 1) -> None:
+        self.done = 0
+        self.total = 0
+        self._what = what
+        self._path_steps_per_unit = path_steps_per_unit
+        self._visible = sys.stderr.isatty()
+        self._started = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Start the clock."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` units are done."""
+        self.done, self.total = done, total
+        if not self._visible:
+            return
+        now = time.monotonic()
+        if self._first is None:
+            # A resumed sweep begins with work done before: the rate is of what this process adds.
+            self._first = (now, done)
+        if now - self._started < PATIENCE_SECONDS:
+            return
+        speed = self._speed(now)
+        if self._bar is None or self._task is None:
+            self._bar, self._task = self._make_bar(speed)
+        self._bar.update(self._task, completed=done, total=total, speed=speed)
+
+    def _make_bar(self, speed: str) -> tuple[Progress, TaskID]:
+        """Put the bar on the terminal."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            console=Console(stderr=True),
+            transient=True,
+            refresh_per_second=4,
+        )
+        task = bar.add_task(self._what, completed=self.done, total=self.total, speed=speed)
+        bar.start()
+        return bar, task
+
+    def _speed(self, now: float) -> str:
+        """Say how fast it goes and how long it will take, as far as can be told."""
+        assert self._first is not None
+        since, before = self._first
+        units = self.done - before
+        if units <= 0 or now <= since:
+            return ""
+        per_second = units / (now - since)
+        left = (self.total - self.done) / per_second
+        return f"{rate(per_second * self._path_steps_per_unit)}, {duration(left)} left"

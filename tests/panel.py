@@ -1,0 +1,152 @@
+"""Thirteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
+
+Their values are frozen in data/golden.json. A change here changes the hashes there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import mcmm
+
+INF = math.inf
+SEED = 20_240_607
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "default": {"steps": 300},
+    "constant": {
+        "steps": 64,
+        "market": {"volatility": 0.0},
+        "flow": {"informed_fraction": 0.0, "price_sensitivity": 0.0, "size_distribution": "fixed"},
+        "quoting": {"policy": "symmetric"},
+        "risk": {"inventory_limit": INF},
+    },
+    "news": {
+        "steps": 250,
+        "market": {"initial_probability": 0.3, "volatility": 0.05, "news_rate": 0.02, "news_strength": 0.3},
+        "flow": {
+            **{"clustering": 0.5, "news_excitation": 0.5, "herding": 0.3, "informed_know": "outcome"},
+            **{"size_distribution": "lognormal", "size_mean": 5.0},
+        },
+        "quoting": {"volatility_factor": 0.5, "inventory_shade": 0.01},
+        "fees": {"maker_rate": 0.07, "rounding": 0.01},
+    },
+    "threshold": {
+        "steps": 200,
+        "market": {"process": "threshold", "initial_probability": 0.4, "tick_size": 0.001},
+        "quoting": {"reference_weight": 0.3, "reference_noise": 0.02, "volatility_factor": 0.3},
+    },
+    "threshold exposure": {
+        "steps": 150,
+        "market": {"process": "threshold", "resolution_step": 400, "initial_mid": 0.6},
+        "flow": {"arrival_rate": 0.9, "price_sensitivity": 5.0},
+        "quoting": {"policy": "avellaneda_stoikov", "reference_weight": 0.1},
+        "risk": {"exposure_limit": 8.0, "exposure_soft_fraction": 0.5, "close_steps": 30, "mark": "fair"},
+        "fees": {"maker_rate": -0.01},
+    },
+    "textbook": {
+        "steps": 200,
+        "market": {"process": "arithmetic", "initial_mid": 100.0, "tick_size": 0.0, "volatility": 0.1414},
+        "flow": {"model": "intensity"},
+        "quoting": {"policy": "avellaneda_stoikov"},
+        "risk": {"inventory_limit": INF},
+    },
+    "unbounded grid": {
+        "steps": 120,
+        "market": {"process": "arithmetic", "initial_mid": -1.25, "tick_size": 0.05, "volatility": 0.1},
+        "flow": {"model": "intensity", "intensity_decay": 0.5},
+        "quoting": {"policy": "symmetric", "base_spread": 0.3},
+        "risk": {"inventory_limit": 9, "loss_limit": 2.0, "loss_window": 30, "breaker_action": "flatten"},
+    },
+    "pauses": {
+        "steps": 300,
+        "flow": {"arrival_rate": 0.9, "informed_fraction": 0.4},
+        "risk": {
+            **{
+                "drawdown_limit": 0.8,
+                "loss_limit": 0.7,
+                "loss_window": 8,
+                "volume_limit": 40,
+                "volume_window": 9,
+            },
+            **{"breaker_action": "pause", "pause_steps": 12},
+        },
+        "recovery": {"disconnect_rate": 0.02, "outage_steps": 6, "stale_quotes": True, "ramp_steps": 20},
+    },
+    "flattens": {
+        "steps": 200,
+        "flow": {"arrival_rate": 1.0, "informed_fraction": 0.3},
+        "risk": {
+            "drawdown_limit": 1.5,
+            "drawdown_baseline": "start",
+            "mark": "fair",
+            "breaker_action": "flatten",
+        },
+        "recovery": {"disconnect_rate": 0.01, "outage_steps": 10, "conservative_multiplier": 2.0},
+    },
+    "halts": {
+        "steps": 180,
+        "flow": {"model": "intensity"},
+        "quoting": {"imbalance_window": 7, "imbalance_factor": 2.0, "imbalance_shade": 0.01},
+        "risk": {"volume_limit": 60, "volume_window": 60, "inventory_limit": 4},
+    },
+    "large sizes": {
+        "steps": 150,
+        "flow": {
+            **{"arrival_rate": 0.8, "size_distribution": "empirical", "size_max": 500},
+            **{"size_table": [[1, 5.0], [10, 3.0], [75, 1.5], [120, 1.0], [500, 0.25]]},
+        },
+        "quoting": {"quote_size": 200},
+        "risk": {"inventory_limit": 1000},
+    },
+    "one tick": {
+        "steps": 100,
+        "market": {"tick_size": 0.25, "volatility": 0.3, "initial_mid": 0.25},
+        "flow": {"arrival_rate": 1.0, "clustering": 0.9, "clustering_steps": 3.0, "noise_buy_fraction": 0.9},
+        "quoting": {"base_spread": 0.0, "quote_size": 3},
+        "risk": {"inventory_limit": 5, "exposure_limit": 2.0},
+    },
+    "replay": {
+        "steps": 90,
+        "flow": {"model": "replay"},
+        "market": {"process": "threshold", "initial_probability": 0.55},
+        "risk": {"inventory_limit": 12},
+        "fees": {"maker_rate": 0.07, "rounding": 0.01},
+    },
+}
+
+ORDERS = pd.DataFrame(
+    {
+        "step": np.arange(90),
+        "side": np.where(np.arange(90) * 7 % 5 < 2, -1, 1),
+        "size": 1 + np.arange(90) * 11 % 13,
+        "limit": np.where(np.arange(90) % 3 == 0, 0.40 + np.arange(90) % 23 / 100, np.nan),
+        "fair": np.where(np.arange(90) % 4 == 0, 0.35 + np.arange(90) % 31 / 100, np.nan),
+    }
+)
+
+
+def simulate(name: str, paths: int, **options: Any) -> mcmm.Simulation:
+    """Simulate a scenario of the panel."""
+    orders = ORDERS if name == "replay" else None
+    scenario = mcmm.Scenario.from_dict(SCENARIOS[name])
+    return mcmm.simulate(scenario, paths=paths, orders=orders, **{"seed": SEED, **options})
+
+
+def values(name: str, paths: int, **options: Any) -> NDArray[np.float64]:
+    """Its values, with one NaN and one zero, so that equal values have equal bytes."""
+    plain = simulate(name, paths, **options).values + 0.0
+    plain[np.isnan(plain)] = np.nan
+    return np.ascontiguousarray(plain, dtype="<f8")
+
+
+def digest(name: str) -> str:
+    """The hash of what is frozen: 130 paths from the first one on, and as many from a far one."""
+    near, far = values(name, 130), values(name, 130, first_path=2**40 + 7)
+    return hashlib.sha256(near.tobytes() + far.tobytes()).hexdigest()

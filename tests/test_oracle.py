@@ -1,0 +1,203 @@
+"""The core equals the oracle bit for bit: every metric and every column of the trace, whatever the settings.
+
+What acted is counted from what happened, so that no limit, breaker or policy can pass by never coming about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import cases
+import oracle
+import oracle_numbers as numbers
+import pandas as pd
+import panel
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+import mcmm
+from mcmm.metrics import HALT_REASONS, NAMES
+
+LEAST = 20  # scenarios in which each of the below has to act
+SCENARIOS, REPLAYS = 100, 90  # of each regime
+
+BREAKERS = [*cases.BREAKERS, "drawdown from the start", "marks at fair value", "unwinding", "second trip"]
+BREAKERS += ["quotes after a pause"]
+LIMITS = ["inventory limit", "exposure limit", "passive quote", "defensive shade", "close_steps", "no limit"]
+POLICIES = [
+    "adaptive on logit",
+    "adaptive on threshold",
+    *(
+        f"{policy} on {process}"
+        for policy in ("symmetric", "avellaneda_stoikov")
+        for process in ("logit", "threshold", "arithmetic")
+    ),
+]
+MARKET = ["fees rounded up", "rebate", "prices without a grid", "unbounded grid", "part of an order filled"]
+RANDOM = [
+    *(f"sizes {law}" for law in ("geometric", "fixed", "lognormal", "empirical")),
+    *("takers", "intensity", "fills of both sides", "news", "clustering", "herding"),
+    *("informed by probability", "informed by outcome", "price sensitivity", "reference", "resolution"),
+    *("outage", "fill of a stale quote", "quotes after an outage", "recovery ramp"),
+]
+REPLAYED = ["limit order filled", "limit order refused", "fair value moved"]
+
+
+def happened(case: cases.Case, result: oracle.Result) -> set[str]:
+    """What came about on a path, from what it reports."""
+    s, m, rows = case.scenario, result.metrics, result.rows
+    reason, action = HALT_REASONS[int(m["halt_reason"])], s.risk.breaker_action
+    quoted = [t for t, row in enumerate(rows) if row["quoting"]]
+    filled = m["fills"] > 0
+    replay = case.orders is not None
+    takers = s.flow.model == "takers"
+    learns = s.bounded and s.quoting.policy != "symmetric"
+    signs = {
+        f"{reason} {action}": m["trips"] > 0,
+        "drawdown from the start": reason == "drawdown" and s.risk.drawdown_baseline == "start",
+        "marks at fair value": m["trips"] > 0 and s.risk.mark == "fair",
+        "second trip": m["trips"] > 1,
+        "quotes after a pause": m["trips"] > 0 and action == "pause" and quoted[-1] > m["halt_step"],
+        "unwinding": m["volume"] > sum(row["bought"] + row["sold"] for row in rows),
+        "inventory limit": m["inventory_limit_steps"] > 0,
+        "exposure limit": m["exposure_limit_steps"] > 0,
+        "no limit": filled and s.risk.inventory_limit == math.inf,
+        f"{s.quoting.policy} on {s.market.process}": filled,
+        f"sizes {s.flow.size_distribution}": filled and takers,
+        s.flow.model: filled,
+        "clustering": filled and takers and s.flow.clustering > 0,
+        "informed by probability": m["informed_volume"] > 0 and s.flow.informed_know == "probability",
+        "informed by outcome": m["informed_volume"] > 0 and s.flow.informed_know == "outcome",
+        "price sensitivity": filled and takers and s.flow.price_sensitivity > 0,
+        "reference": bool(quoted) and learns and s.quoting.reference_weight > 0,
+        "resolution": s.market.process == "threshold" and m["final_probability"] in (0, 1) and not replay,
+        "outage": m["outages"] > 0,
+        "quotes after an outage": any(not rows[t - 1]["quoting"] for t in quoted[1:]) and not m["trips"],
+        "fees rounded up": m["fees"] > 0 and s.fees.rounding > 0,
+        "rebate": m["fees"] < 0,
+        "prices without a grid": filled and not s.ticks,
+        "unbounded grid": filled and not s.bounded and s.ticks > 0,
+        "fair value moved": m["final_probability"] != rows[0]["probability"] and replay,
+    }
+    return result.acted | {sign for sign, came_about in signs.items() if came_about}
+
+
+def compare(case: cases.Case) -> set[str]:
+    """Assert that core and oracle agree on a case; return what came about in it."""
+    orders = None if case.orders is None else pd.DataFrame(case.orders)
+    core = mcmm.simulate(
+        case.scenario,
+        paths=cases.PATHS,
+        seed=case.seed,
+        first_path=case.first_path,
+        trace_paths=cases.PATHS,
+        orders=orders,
+    )
+    assert core.trace_values is not None
+    came_about: set[str] = set()
+    for lane in case.lanes:
+        path = case.first_path + lane
+        told = oracle.simulate(case.scenario, case.seed, path, case.orders)
+        assert set(core.trace_values) == set(told.rows[0])
+        # Steps before sums: the first difference in a trace is nearest to its cause.
+        for t, row in enumerate(told.rows):
+            ours = {name: float(core.trace_values[name][lane, t]) for name in row}
+            assert same(ours, row) == {}, f"path {path}, step {t}: core and oracle"
+        assert tuple(told.metrics) == NAMES
+        ours = dict(zip(NAMES, core.values[:, lane].tolist(), strict=True))
+        assert same(ours, told.metrics) == {}, f"path {path}: core and oracle"
+        came_about |= happened(case, told)
+    return came_about
+
+
+def same(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Where two rows differ: not in the sign of a zero, nor in what is NaN in both."""
+    return {
+        name: (ours[name], value)
+        for name, value in theirs.items()
+        if ours[name] != value and not (math.isnan(ours[name]) and math.isnan(value))
+    }
+
+
+def compare_generated(regimes: Sequence[str], replay: bool, examples: int) -> tuple[Counter[str], int]:
+    """Compare as many cases of each regime; count in how many each thing came about, and the scenarios."""
+    acted: Counter[str] = Counter()
+    digests: set[str] = set()
+    default = settings()
+    budget = examples if default.derandomize else default.max_examples
+
+    for number, regime in enumerate(regimes):
+
+        @settings(max_examples=budget, suppress_health_check=list(HealthCheck))
+        @given(cases.cases(regime, replay))
+        def each(case: cases.Case) -> None:
+            acted.update(compare(case))
+            digests.add(case.scenario.digest())
+
+        # Or all regimes would start from the same draws.
+        (seed(number)(each) if default.derandomize else each)()
+    return acted, len(digests)
+
+
+@pytest.mark.slow
+def test_core_is_the_oracle() -> None:
+    acted, scenarios = compare_generated(cases.REGIMES, replay=False, examples=SCENARIOS)
+    assert scenarios >= 500
+    wanted = BREAKERS + LIMITS + POLICIES + MARKET + RANDOM
+    assert {name: acted[name] for name in wanted if acted[name] < LEAST} == {}
+
+
+@pytest.mark.slow
+def test_core_is_the_oracle_in_replay() -> None:
+    acted, scenarios = compare_generated(cases.REPLAY_REGIMES, replay=True, examples=REPLAYS)
+    assert scenarios >= 200
+    wanted = LIMITS + POLICIES + MARKET + REPLAYED
+    assert {name: acted[name] for name in wanted if acted[name] < LEAST} == {}
+
+
+@pytest.mark.parametrize("name", panel.SCENARIOS)
+def test_the_panel(name: str) -> None:
+    """So that what is frozen is what the pages say."""
+    scenario = mcmm.Scenario.from_dict(panel.SCENARIOS[name])
+    orders: Any = panel.ORDERS.to_dict("records") if name == "replay" else None
+    for first_path in (0, 2**40 + 7):
+        compare(cases.Case(scenario, panel.SEED, first_path, (0, 63, 64), orders))
+
+
+@pytest.mark.parametrize("name", ["news", "pauses", "threshold exposure"])
+def test_long_paths(name: str) -> None:
+    scenario = mcmm.Scenario.from_dict({**panel.SCENARIOS[name], "market": {}, "steps": 5_000})
+    assert len(compare(cases.Case(scenario, 3, 0, (0, 65)))) > 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "purpose"),
+    [
+        ("market.initial_probability", numbers.OUTCOME),
+        ("market.news_rate", numbers.NEWS),
+        ("flow.arrival_rate", numbers.ARRIVAL),
+        ("flow.informed_fraction", numbers.INFORMED),
+        ("flow.noise_buy_fraction", numbers.SIDE),
+        ("recovery.disconnect_rate", numbers.DISCONNECT),
+    ],
+)
+def test_a_chance_is_a_strict_bound(setting: str, purpose: int) -> None:
+    """An event happens if u < chance: not if they are equal, but then for the next larger chance."""
+    u = numbers.Draws(seed=1, path=0).uniform(0, purpose)
+    scenario = mcmm.Scenario.from_dict(
+        {
+            "steps": 5,
+            "market": {"news_strength": 0.2},
+            "flow": {"arrival_rate": 1.0, "informed_fraction": 0.0, "price_sensitivity": 0.0},
+        }
+    )
+    outcomes = []
+    for chance in (u, math.nextafter(u, 1)):
+        case = cases.Case(scenario.replace({setting: chance}), 1, 0, (0,))
+        compare(case)
+        outcomes.append(oracle.simulate(case.scenario, 1, 0))
+    first, second = outcomes
+    assert (first.rows, first.metrics["outcome"]) != (second.rows, second.metrics["outcome"])

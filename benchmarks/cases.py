@@ -1,0 +1,84 @@
+"""What is timed: the core on named scenarios, the peers on the reduced bot, and NumPy's draws alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers
+
+__all__ = ["SCENARIOS", "available_peers", "core", "numpy_draws", "peer"]
+
+STEPS = 1000
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "minimal": {
+        "market": {"volatility": 0.0},
+        "flow": {
+            "informed_fraction": 0.0,
+            "price_sensitivity": 0.0,
+            "size_distribution": "fixed",
+            "size_mean": 1.0,
+        },
+        "quoting": {"policy": "symmetric"},
+        "risk": {"inventory_limit": math.inf},
+    },
+    "symmetric": {"quoting": {"policy": "symmetric"}},
+    "avellaneda_stoikov": {"quoting": {"policy": "avellaneda_stoikov"}},
+    # The setting of the paper's tables; there a path has 200 steps.
+    "avellaneda_stoikov 2008": {
+        "steps": 200,
+        "market": {
+            "process": "arithmetic",
+            "initial_mid": 100.0,
+            "volatility": 2.0 * math.sqrt(0.005),
+            "tick_size": 0.0,
+        },
+        "flow": {"model": "intensity"},
+        "quoting": {"policy": "avellaneda_stoikov"},
+        "risk": {"inventory_limit": math.inf},
+    },
+    "reduced": peers.SCENARIO,
+}
+
+
+def core(name: str) -> tuple[Callable[[int, int], Any], int]:
+    """A function of paths and seed that runs the core on a named scenario, and the scenario's steps."""
+    from mcmm import Scenario
+    from mcmm.engine import run_rows
+
+    scenario = Scenario.from_dict(SCENARIOS[name])
+    return lambda paths, seed: run_rows(scenario, seed, 0, paths), scenario.steps
+
+
+def available_peers() -> tuple[str, ...]:
+    """The peers whose tool is installed."""
+    has_numba = find_spec("numba") is not None
+    return tuple(name for name in peers.PEERS if has_numba or not name.startswith("numba"))
+
+
+def peer(name: str) -> tuple[Callable[[int, int], Any], int]:
+    """A function of paths and seed that runs a peer on the reduced bot, compiled already, and its steps."""
+    run = peers.load(name)
+    run(1, 1, 0)
+    return lambda paths, seed: run(paths, STEPS, seed), STEPS
+
+
+def numpy_draws() -> tuple[Callable[[int, int], None], int]:
+    """What NumPy takes merely to draw one normal and three uniform numbers a path-step."""
+    buffer = np.empty(8192)
+
+    def draw(paths: int, seed: int) -> None:
+        rng = np.random.Generator(np.random.SFC64(seed))
+        for _ in range(paths * STEPS // buffer.size):
+            rng.standard_normal(out=buffer)
+            rng.random(out=buffer)
+            rng.random(out=buffer)
+            rng.random(out=buffer)
+
+    return draw, STEPS

@@ -69,6 +69,16 @@ def _on_a_grid(tick_size: float) -> float:
 TickSize = Annotated[float, Field(ge=0, le=0.25), AfterValidator(_on_a_grid)]
 
 
+def _countable(rounding: float) -> float:
+    # A fee is counted in multiples of it, exactly only while they stay below 2**50.
+    if 0 < rounding < 1e-9:
+        raise ValueError("too small to count a fee in")
+    return rounding
+
+
+Rounding = Annotated[float, Field(ge=0, le=1), AfterValidator(_countable)]
+
+
 def setting(default: Any, unit: str, description: str, rule: str | None = None) -> Any:
     """Declare a setting.
 
@@ -214,11 +224,12 @@ class Fees(Table):
     maker_rate: Annotated[float, Field(ge=-1, le=1)] = setting(
         0.0, "", "A fill's fee is rate * price * (1 - price) dollars per contract; negative is a rebate."
     )
-    rounding: Annotated[float, Field(ge=0, le=1)] = setting(
+    rounding: Rounding = setting(
         0.0,
         "$",
         "Each fill's fee is rounded up to a multiple of this (0.01: to the cent); 0 for none. Rebates are "
         "not rounded.",
+        rule="0, or a number >= 1e-9 and <= 1",
     )
 
 

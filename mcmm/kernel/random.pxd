@@ -86,7 +86,7 @@ cdef inline bint happens(double draw, double chance) noexcept nogil:
 
 
 cdef inline Pair normal_pair(double radius_draw, double angle_draw) noexcept nogil:
-    """Two independent standard normals by Box and Muller (1958), |z| <= 6.8, absolute error below 1e-13.
+    """Two independent standard normals by Box and Muller (1958), |z| < 6.8, absolute error below 3e-14.
 
     The angle is 30 bits within +-45 degrees; the two bits left choose the quadrant by a sign and a swap.
     """

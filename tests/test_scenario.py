@@ -221,7 +221,7 @@ FREE = {
     f"{table}.{name}": _values(schema)
     for table, title in ((name, name.capitalize()) for name in SCHEMA["properties"] if name != "steps")
     for name, schema in SCHEMA["$defs"][title]["properties"].items()
-    if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps"}
+    if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps", "rounding"}
     and not name.startswith("size_")
 }
 
@@ -235,6 +235,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     changes["market.tick_size"] = 1 / ticks
     changes["risk.close_steps"] = draw(st.integers(0, steps))
     changes["quoting.quote_size"] = draw(st.integers(1, 1000))
+    changes["fees.rounding"] = draw(st.just(0.0) | st.floats(1e-9, 1.0))
     if draw(st.booleans()):
         changes["market.resolution_step"] = draw(st.integers(steps, 10**7))
     if draw(st.booleans()):

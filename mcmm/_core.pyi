@@ -12,6 +12,7 @@ class Plan:
         self,
         fields: Mapping[str, float],
         size_thresholds: NDArray[np.float64],
+        bisects: bool,
         orders: NDArray[np.float64] | None = None,
     ) -> None: ...
     def run(

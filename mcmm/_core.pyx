@@ -229,6 +229,8 @@ cdef class Plan:
         A value for every member of ``Settings`` (kernel/state.pxd); validated by the caller.
     size_thresholds : contiguous array of float64
         Padded with 2^53 as draw_lanes.pxd asks.
+    bisects : bool
+        Whether they are to be bisected, and so padded to one less than a power of two.
     orders : contiguous array of float64, shape (4, steps), or None
         Side, size, limit and fair value of the order of each step, for replay.
     """
@@ -237,11 +239,12 @@ cdef class Plan:
     cdef Tables tables
     cdef object owned
 
-    def __init__(self, dict fields, double[::1] size_thresholds, double[:, ::1] orders=None):
+    def __init__(self, dict fields, double[::1] size_thresholds, bint bisects, double[:, ::1] orders=None):
         self.settings = fields
         self.owned = (size_thresholds, orders)
         memset(&self.tables, 0, sizeof(Tables))
         self.tables.thresholds = size_thresholds.shape[0]
+        self.tables.bisects = bisects
         if size_thresholds.shape[0]:
             self.tables.size_thresholds = &size_thresholds[0]
         if orders is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--set: must be NAME=VALUE, as risk.inventory_limit=200, got {assignment!r}")
         try:
             document = tomllib.loads(f"value = {text}")
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             document = {"value": text} if text.replace("_", "").isalpha() else {}
         # A line break would let a text hold more than its value.
         if set(document) != {"value"}:
@@ -56,20 +57,21 @@ def check_jobs(jobs: int) -> None:
         raise InputError(f"--jobs: must be >= 1, or -1 for one a core, got {jobs}")
 
 
-def check_paths(paths: int) -> None:
-    """Refuse no paths, and more than this machine could hold a row for."""
+def check_paths(paths: int, *, saved: bool = False) -> None:
+    """Refuse no paths, and more than this machine holds rows for, with the copies that a saved file takes."""
     import os
 
     from mcmm.metrics import NAMES
 
     if paths < 1:
         raise InputError(f"--paths: must be >= 1, got {paths}")
-    needed = paths * len(NAMES) * 8
+    needed = paths * len(NAMES) * 8 * (6 if saved else 3)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise InputError(
-            f"--paths: each path leaves a row of {len(NAMES)} numbers in memory; {paths:,} rows take "
-            f"{needed / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB (a sweep streams rows to disk)"
+            f"--paths: each path leaves a row of {len(NAMES)} numbers; {paths:,} rows, summarised"
+            f"{' and saved' * saved}, take {needed / 1e9:,.0f} GB of memory, this machine has "
+            f"{memory / 1e9:,.0f} GB (a sweep streams rows to disk)"
         )
 
 
@@ -129,8 +131,10 @@ def read_orders(path: Path) -> pd.DataFrame:
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: must end in .csv or .parquet")
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        # A row longer than the header would otherwise shift its values one column to the left.
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            return pd.read_csv(path, index_col=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError, pd.errors.ParserWarning, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read: {reason}") from None
 
@@ -150,10 +154,9 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     InputError
         It cannot be written.
     """
-    try:
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False)
-        else:
-            frame.to_parquet(path, index=False)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    from mcmm.files import write_whole
+
+    if path.suffix == ".csv":
+        write_whole(path, frame.to_csv(index=False).encode())
+    else:
+        write_whole(path, frame.to_parquet(index=False))

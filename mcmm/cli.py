@@ -136,7 +136,7 @@ def simulate(
     if settings:
         chosen = chosen.replace(parse_settings(settings))
     check_jobs(jobs)
-    check_paths(paths)
+    check_paths(paths, saved=out is not None)
     if trace < 0:
         raise InputError(f"--trace: must be >= 0, got {trace}")
     if trace and out is None:
@@ -163,11 +163,12 @@ def simulate(
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
     seconds = time.perf_counter() - started
+    # Printed first: what was simulated is not lost if it cannot be saved.
+    _print_simulation(run)
     if out is not None:
         run.save(out)
     if trace_out is not None:
         write_frame(run.trace, trace_out)
-    _print_simulation(run)
     if sys.stderr.isatty():
         speed = rate(run.values.shape[1] * chosen.steps / seconds)
         typer.echo(f"{duration(seconds)}, {speed}", err=True)

@@ -130,8 +130,19 @@ def simulate(
     )
 
 
-def run_rows(scenario: Scenario, seed: int, first_path: int, paths: int) -> NDArray[np.float64]:
+def run_rows(
+    scenario: Scenario, seed: int, first_path: int, paths: int, stop: NDArray[np.int32] | None = None
+) -> NDArray[np.float64]:
     """Simulate paths on the calling thread, with the GIL released; arguments are trusted.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The market, the maker and its limits.
+    seed, first_path, paths : int
+        As for `simulate`.
+    stop : ndarray of int32, shape (1,), optional
+        Once another thread sets it, this returns within a few steps, and what it returns is not to be used.
 
     Returns
     -------
@@ -139,7 +150,7 @@ def run_rows(scenario: Scenario, seed: int, first_path: int, paths: int) -> NDAr
         Rows in the order of `mcmm.metrics.NAMES`.
     """
     values = np.empty((len(NAMES), paths))
-    make_plan(scenario).run(seed, first_path, values)
+    make_plan(scenario).run(seed, first_path, values, None, stop)
     return values
 
 

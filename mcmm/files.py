@@ -39,7 +39,11 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     InputError
         If it cannot be written (no such directory, no permission, disk full). Nothing is left behind.
     """
+    # A link stays a link: what it points to is replaced.
+    path = path.resolve()
     aside = path.with_name(f"{_PREFIX}{path.name}{_SUFFIX}")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be written: {'Is a directory' if path.is_dir() else 'is a device'}")
     try:
         with aside.open("wb") as file:
             file.write(data)

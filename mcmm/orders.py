@@ -41,6 +41,12 @@ def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]
     InputError
         If a column is missing or unknown, or a value breaks its rule; the row is named.
     """
+    import pandas as pd
+
+    if not isinstance(orders, pd.DataFrame):
+        raise InputError(f"orders: must be a DataFrame, got {type(orders).__name__}")
+    if not orders.columns.is_unique:
+        raise InputError(f"orders: must have each column once, got {', '.join(map(str, orders.columns))}")
     unknown = [str(name) for name in orders.columns if name not in ("step", "side", "size", "limit", "fair")]
     if unknown:
         raise InputError(

@@ -29,7 +29,7 @@ _POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _DRAW_0 = 2.0**52  # the draw of word 0
-_LINEAR_SEARCH = 32  # draw_lanes.pxd compares with every threshold up to this many, and bisects beyond
+_LINEAR_SEARCH = 32  # the most thresholds that cost less to compare with one by one than to bisect
 
 
 def bound(chance: float) -> float:
@@ -87,11 +87,20 @@ def size_thresholds(flow: Flow, largest: int) -> NDArray[np.float64]:
         2^52 + P(size <= k) 2^32, rounded to whole numbers, for k = 1, 2, .., padded with 2^53.
     """
     cumulative = list(accumulate(size_weights(flow)))
-    count = min(flow.size_max, largest) - 1
+    count = _threshold_count(flow, largest)
     total = cumulative[-1]
     thresholds = [_DRAW_0 + math.floor(below / total * 2.0**32 + 0.5) for below in cumulative[:count]]
-    padded = -(-count // 3) * 3 if count <= _LINEAR_SEARCH else (1 << count.bit_length()) - 1
+    padded = (1 << count.bit_length()) - 1 if _searched(flow, largest) else -(-count // 3) * 3
     return np.array(thresholds + [2 * _DRAW_0] * (padded - count), dtype=np.float64)
+
+
+def _threshold_count(flow: Flow, largest: int) -> int:
+    return min(flow.size_max, largest) - 1
+
+
+def _searched(flow: Flow, largest: int) -> bool:
+    """Tell whether the thresholds are many enough to be bisected, or all of them compared with."""
+    return _threshold_count(flow, largest) > _LINEAR_SEARCH
 
 
 def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> core.Plan:
@@ -216,4 +225,4 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "ramp_extra": recovery.conservative_multiplier - 1.0,
         "ramp_steps": float(recovery.ramp_steps),
     }
-    return core.Plan(fields, size_thresholds(flow, quote_size), orders)
+    return core.Plan(fields, size_thresholds(flow, quote_size), _searched(flow, quote_size), orders)

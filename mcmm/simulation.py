@@ -242,8 +242,8 @@ class Simulation:
             case ".parquet":
                 write_whole(target, _parquet(self))
             case ".csv":
-                write_whole(target.with_name(f"{target.name}.toml"), _toml(self))
                 write_whole(target, _csv(self))
+                write_whole(target.with_name(f"{target.name}.toml"), _toml(self))
             case _:
                 raise InputError(f"{target}: must end in .parquet or .csv")
 

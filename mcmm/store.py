@@ -32,7 +32,7 @@ from mcmm.chunks import SCHEMA_VERSION, Chunk, decode, plan
 from mcmm.errors import InputError, MCMMError, StoreError
 from mcmm.files import Lock, digest, from_json, settle, temporary, to_json, write_whole
 from mcmm.metrics import HALT_REASONS, METRICS, NAMES
-from mcmm.study import Study
+from mcmm.study import Study, summary_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST, _POINTS, _SUMMARY = "manifest.json", "points.parquet", "summary.parquet"
+_SPEED = "path_steps_per_second"
 _CHUNKS, _LOCK = "chunks", "lock"
 _OWN = {_MANIFEST, _POINTS, _SUMMARY, _CHUNKS, _LOCK}
 
@@ -295,6 +296,9 @@ class SweepResult:
         except (OSError, ValueError) as error:
             reason = f"cannot be read: {error}; run the sweep again to mend it"
             raise StoreError(f"{path / _SUMMARY}: {reason}") from None
+        if set(summary.columns) != set(summary_columns()) or len(summary) != study.count:
+            reason = "is not this study's summary; run the sweep again to mend it"
+            raise StoreError(f"{path / _SUMMARY}: {reason}")
         return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run, files)
 
     def values(self, point: int, metric: str) -> FloatArray:
@@ -387,7 +391,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path / _MANIFEST}: cannot be read: {error.strerror or error}") from None
     except ValueError:
-        raise StoreError(f"{path / _MANIFEST}: is damaged (not JSON)") from None
+        advice = "move it away and sweep into another directory"
+        raise StoreError(f"{path / _MANIFEST}: is damaged (not JSON); {advice}") from None
     if not isinstance(manifest, dict):
         raise StoreError(f"{path / _MANIFEST}: is damaged (no table)")
     schema = manifest.get("schema", SCHEMA_VERSION)
@@ -397,7 +402,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
     missing = [name for name in ("schema", "mcmm", "digest", "axes", "study") if not manifest.get(name)]
     if missing:
         raise StoreError(f"{path / _MANIFEST}: is damaged (it has no {missing[0]})")
+    sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
+    if not isinstance(sessions, list) or not all(_is_session(each) for each in sessions):
+        raise StoreError(f"{path / _MANIFEST}: is damaged (its sessions are not what a sweep writes)")
+    if "provenance" in manifest and not (_is_session(provenance) and _SPEED in provenance):
+        raise StoreError(f"{path / _MANIFEST}: is damaged (its provenance is not what a sweep writes)")
     return dict(manifest)
+
+
+def _is_session(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() >= {
+        "isa",
+        "machine",
+        "path_steps",
+        "started",
+        "wall_seconds",
+    }
 
 
 def _study_in(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -153,13 +153,13 @@ class Study(BaseModel):
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
             raise StudyError(f"{path}: is not a text file") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise StudyError(f"{path}: is not valid TOML: {error}") from None
         try:
             if isinstance(tables.get("scenario"), str):

@@ -46,12 +46,15 @@ class Stop:
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
+        self.flag = np.zeros(1, dtype=np.int32)
+        """What the core looks at within a block; a step of a long path can be far from its end."""
         self._changed = threading.Condition()
         self._working = 0
 
     def set(self) -> None:
         """Ask the workers to stop."""
         self._wanted.set()
+        self.flag[0] = 1
 
     def check(self) -> None:
         """Raise Stopped if asked to stop."""
@@ -172,13 +175,16 @@ def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray
     size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
     if chunk.paths <= size:
         stop.check()
-        rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths)
+        rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag)
+        stop.check()
         return rows
     values = np.empty((len(NAMES), chunk.paths))
     for begin in range(0, chunk.paths, size):
         stop.check()
         end = min(begin + size, chunk.paths)
-        values[:, begin:end] = engine.run_rows(scenario, seed, chunk.first_path + begin, end - begin)
+        first = chunk.first_path + begin
+        values[:, begin:end] = engine.run_rows(scenario, seed, first, end - begin, stop.flag)
+        stop.check()
     return values
 
 

@@ -73,7 +73,8 @@ def test_paths() -> None:
     with pytest.raises(InputError, match="--paths: must be >= 1, got 0"):
         check_paths(0)
     with pytest.raises(
-        InputError, match=r"--paths: each path leaves a row of 28 numbers in memory; 1,000,000,000,000 rows"
+        InputError,
+        match="--paths: each path leaves a row of 28 numbers; 1,000,000,000,000 rows, summarised, ",
     ):
         check_paths(10**12)
 
@@ -136,3 +137,28 @@ def test_a_frame_that_cannot_be_written(tmp_path: Path) -> None:
     for name in ("nowhere/a.csv", "nowhere/a.parquet"):
         with pytest.raises(InputError, match="cannot be written"):
             write_frame(frame, tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 5000])
+def test_a_value_that_toml_chokes_on_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--set steps: must be a TOML value"):
+        parse_settings([f"steps={text}"])
+
+
+def test_a_row_longer_than_the_header_is_refused(tmp_path: Path) -> None:
+    tape = tmp_path / "tape.csv"
+    tape.write_text("step,side,size\n0,1,1,5\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_orders(tape)
+
+
+def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_frame(pd.DataFrame({"a": [1]}), link)
+    assert link.is_symlink()
+    assert target.read_text() == "a\n1\n"
+    with pytest.raises(InputError, match="is a device"):
+        write_frame(pd.DataFrame({"a": [1]}), Path("/dev/full"))
+    assert Path("/dev/full").is_char_device()

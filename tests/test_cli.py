@@ -237,7 +237,7 @@ BAD_INPUT = {
     "a word for a number": (["simulate", "scenario.toml", "--set", "steps=many"], "steps"),
     "--set without a value": (["simulate", "scenario.toml", "--set", "steps"], "--set"),
     "no paths": (["simulate", "scenario.toml", "--paths", "0"], "--paths: must be >= 1, got 0"),
-    "paths beyond memory": (["simulate", "scenario.toml", "--paths", str(10**12)], "rows take"),
+    "paths beyond memory": (["simulate", "scenario.toml", "--paths", str(10**12)], "GB of memory"),
     "paths that are no number": (["simulate", "scenario.toml", "--paths", "many"], "--paths"),
     "a negative seed": (["simulate", "scenario.toml", "--seed", "-1"], "seed"),
     "a seed beyond its range": (["simulate", "scenario.toml", "--seed", str(2**200)], "seed"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -103,6 +105,30 @@ def test_the_best_build_is_chosen_and_an_unknown_one_refused() -> None:
         load("sse9")
 
 
+def test_a_stopped_run_comes_back_at_once() -> None:
+    started = time.monotonic()
+    engine.run_rows(mcmm.Scenario(steps=50_000_000), 0, 0, 1, np.ones(1, dtype=np.int32))
+    assert time.monotonic() - started < 1.0
+
+
+MEMORY = """
+import resource
+import mcmm, pandas, pyarrow
+from mcmm import engine, simulation
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+run = mcmm.simulate(mcmm.Scenario(steps=1000), paths=100_000, seed=7)
+run.summary(), run.paths
+print(peak() - before)
+"""
+
+
+def test_a_hundred_thousand_paths_need_under_150_megabytes() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 150
+
+
 class TestOrders:
     def run(self, scenario: mcmm.Scenario = SHORT, **columns: object) -> mcmm.Simulation:
         return mcmm.simulate(scenario, orders=pd.DataFrame(columns), paths=1, trace_paths=1)
@@ -130,6 +156,7 @@ class TestOrders:
                 "orders.fair: must be a probability, got 1.5",
             ),
             ({"step": [0], "side": [1], "size": [1], "limit": [np.inf]}, "orders.limit: must be a price"),
+            ({"step": [0], "side": [1], "size": [1], "limit": [-np.inf]}, "orders.limit: must be a price"),
             ({"step": [np.nan], "side": [1], "size": [1]}, "orders.step: must be a whole number"),
         ],
     )
@@ -137,6 +164,13 @@ class TestOrders:
         with pytest.raises(InputError) as error:
             self.run(**columns)
         assert message in str(error.value)
+
+    def test_only_a_frame_with_each_column_once_is_orders(self) -> None:
+        with pytest.raises(InputError, match="orders: must be a DataFrame, got dict"):
+            mcmm.simulate(SHORT, orders={"step": [0]}, paths=1)
+        twice = pd.DataFrame([[0, 1, 1, 1]], columns=["step", "side", "size", "size"])
+        with pytest.raises(InputError, match="orders: must have each column once"):
+            mcmm.simulate(SHORT, orders=twice, paths=1)
 
     def test_the_first_order_of_a_step_trades_and_the_last_fair_value_counts(self) -> None:
         trace = self.run(step=[3, 3], side=[1, -1], size=[2, 5], fair=[0.6, 0.7]).trace

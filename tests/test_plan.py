@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from mcmm._isa import core
+from mcmm.engine import run_rows
+from mcmm.metrics import NAMES
 from mcmm.plan import bound, size_thresholds, size_weights
 from mcmm.scenario import Scenario
 
@@ -57,6 +61,35 @@ def test_thresholds_give_the_law_up_to_the_largest_quote(largest: int) -> None:
     assert sizes.max() == min(largest, 80)
     for size in range(1, min(largest, 80)):
         assert abs((sizes <= size).mean() - cumulative[size - 1]) < 2 / 2**16
+
+
+@pytest.mark.parametrize("size_max", [1, 2, 31, 32, 33, 34, 35, 63, 64, 65])
+def test_the_core_draws_every_size_of_the_law(size_max: int) -> None:
+    """Each step, a seller to whoever comes: the volume bought is the taker's size."""
+    scenario = Scenario.from_dict(
+        {
+            "steps": 1,
+            "flow": {
+                **{
+                    "arrival_rate": 1.0,
+                    "informed_fraction": 0.0,
+                    "price_sensitivity": 0.0,
+                    "size_max": size_max,
+                },
+                **{
+                    "size_distribution": "empirical",
+                    "size_table": [[k, 1.0] for k in range(1, size_max + 1)],
+                },
+            },
+            "quoting": {"quote_size": 100},
+            "risk": {"inventory_limit": math.inf},
+        }
+    )
+    paths = 500 * size_max
+    volume = run_rows(scenario, 11, 0, paths)[NAMES.index("volume")].astype(int)
+    counts = np.bincount(volume, minlength=size_max + 1)[1:]
+    assert counts.sum() == paths
+    assert stats.chisquare(counts).pvalue > 1e-4 if size_max > 1 else counts[0] == paths
 
 
 def test_fixed_sizes_need_no_luck() -> None:

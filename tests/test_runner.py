@@ -37,9 +37,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     asked: list[tuple[int, int]] = []
     core: Rows = engine.run_rows
 
-    def run_rows(scenario: mcmm.Scenario, seed: int, first_path: int, paths: int) -> np.ndarray:
+    def run_rows(
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray
+    ) -> np.ndarray:
         asked.append((first_path, paths))
-        return core(scenario, seed, first_path, paths)
+        return core(scenario, seed, first_path, paths, stop)
 
     monkeypatch.setattr(engine, "run_rows", run_rows)
     return asked
@@ -164,10 +166,10 @@ def test_an_interruption_waits_for_one_slice_at_most(tmp_path: Path, monkeypatch
     core: Rows = engine.run_rows
     running: list[int] = []
 
-    def slow(scenario: mcmm.Scenario, seed: int, first_path: int, paths: int) -> np.ndarray:
+    def slow(scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray) -> np.ndarray:
         running.append(1)
         time.sleep(0.1)
-        rows = core(scenario, seed, first_path, paths)
+        rows = core(scenario, seed, first_path, paths, stop)
         running.pop()
         return rows
 
@@ -202,10 +204,12 @@ def test_a_workers_error_names_the_point(
     spread = study.at(8)["quoting.base_spread"]
     core: Rows = engine.run_rows
 
-    def faulty(scenario: mcmm.Scenario, seed: int, first_path: int, paths: int) -> np.ndarray:
+    def faulty(
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray
+    ) -> np.ndarray:
         if scenario.get("quoting.base_spread") == spread:
             raise raised
-        return core(scenario, seed, first_path, paths)
+        return core(scenario, seed, first_path, paths, stop)
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "run_rows", faulty)

@@ -352,6 +352,10 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: truncate(run / "manifest.json"), "is damaged"),
         (lambda run: (run / "manifest.json").write_text("[]"), "is damaged"),
         (lambda run: (run / "manifest.json").write_text("{}"), "is damaged"),
+        (lambda run: rewrite(run, sessions=None), "its sessions are not what a sweep writes"),
+        (lambda run: rewrite(run, sessions=[1]), "its sessions are not what a sweep writes"),
+        (lambda run: rewrite(run, provenance={}), "its provenance is not what a sweep writes"),
+        (lambda run: rewrite(run, provenance=5), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, study=None), "is damaged"),
         (lambda run: rewrite(run, study=[1], digest="0"), "is damaged"),
         (lambda run: rewrite(run, axes=["steps"], digest="0"), "is damaged"),
@@ -368,6 +372,14 @@ def test_a_manifest_that_is_wrong_is_told(copy: Path, harm: Callable[[Path], obj
     with pytest.raises(StoreError, match=message):
         sweep(small_study(), copy, jobs=1)
     assert sorted(path.name for path in copy.rglob("*")) == before
+
+
+def test_another_table_in_the_summarys_place_is_told_and_mended(copy: Path, finished: SweepResult) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(copy / "summary.parquet")
+    with pytest.raises(StoreError, match="is not this study's summary; run the sweep again"):
+        SweepResult.load(copy)
+    pd.testing.assert_frame_equal(sweep(small_study(), copy, jobs=1).summary, finished.summary)
+    pd.testing.assert_frame_equal(SweepResult.load(copy).summary, finished.summary)
 
 
 def test_a_changed_study_in_a_manifest_is_told(copy: Path) -> None:

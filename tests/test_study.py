@@ -323,3 +323,11 @@ def test_the_shipped_studies_are_of_the_size_they_say() -> None:
     assert limits.count >= 100
     assert limits.paths >= 10_000
     assert {"risk.inventory_limit", "risk.exposure_limit", "risk.drawdown_limit"} <= set(limits.axes)
+
+
+@pytest.mark.parametrize("text", ["paths = " + "9" * 5000, "a = " + "[" * 5000])
+def test_toml_that_chokes_the_parser_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(StudyError, match="is not valid TOML"):
+        Study.load(path)

@@ -78,6 +78,7 @@ cdef struct Settings:
 cdef struct Tables:
     # thresholds of the size draw, padded with 2; replay's one order a step (side 0: none, fair NaN: none)
     Py_ssize_t thresholds
+    bint bisects
     const double* size_thresholds
     const double* order_side
     const double* order_size

@@ -49,10 +49,10 @@ cdef void draw_steps(
         if s.price_sensitivity > 0.0:
             draw(b.u_trade, seed, path, quad, TRADE)
         draw(b.u_size, seed, path, quad, SIZE)
-        if t.thresholds <= 32:
-            draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
-        else:
+        if t.bisects:
             search_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
+        else:
+            draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
     elif s.flow == INTENSITY:
         draw(b.u_bid_hit, seed, path, quad, BID_HIT)
         draw(b.u_ask_hit, seed, path, quad, ASK_HIT)

@@ -42,8 +42,9 @@ def report(
 
         console = Console()
     findings = Findings.of(result)
-    print_report(findings, console)
+    # The page first: a reader of the table may close the pipe (`| head`) before its end.
     if html is not None:
         from mcmm.reports.page import write_page
 
         write_page(findings, html)
+    print_report(findings, console)

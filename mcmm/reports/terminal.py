@@ -369,7 +369,7 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
 
 def _error_digits(error: float, value: float) -> int:
     """Count the decimals for two figures of a standard error, or four of the value where there is none."""
-    return numbers.decimals([error], 2) if error > 0 else numbers.decimals([value], 4)
+    return numbers.decimals([error], 2, most=6) if error > 0 else numbers.decimals([value], 4)
 
 
 def _count(number: int, what: str) -> str:

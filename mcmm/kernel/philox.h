@@ -16,9 +16,8 @@ typedef __m512i mcmm_lanes;
 #define MCMM_STORE(p, v) _mm512_storeu_si512((void *)(p), v)
 #define MCMM_MULTIPLY(a, b) _mm512_mul_epu32(a, b)
 #define MCMM_ADD(a, b) _mm512_add_epi64(a, b)
-#define MCMM_XOR(a, b) _mm512_xor_si512(a, b)
-#define MCMM_AND(a, b) _mm512_and_si512(a, b)
-#define MCMM_OR(a, b) _mm512_or_si512(a, b)
+#define MCMM_XOR3(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0x96)
+#define MCMM_INTO(a, mask, b) _mm512_ternarylogic_epi64(a, mask, b, 0xEA)
 #define MCMM_HIGH(a) _mm512_srli_epi64(a, 32)
 #elif defined(__AVX2__)
 #include <immintrin.h>
@@ -29,9 +28,8 @@ typedef __m256i mcmm_lanes;
 #define MCMM_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #define MCMM_MULTIPLY(a, b) _mm256_mul_epu32(a, b)
 #define MCMM_ADD(a, b) _mm256_add_epi64(a, b)
-#define MCMM_XOR(a, b) _mm256_xor_si256(a, b)
-#define MCMM_AND(a, b) _mm256_and_si256(a, b)
-#define MCMM_OR(a, b) _mm256_or_si256(a, b)
+#define MCMM_XOR3(a, b, c) _mm256_xor_si256(_mm256_xor_si256(a, b), c)
+#define MCMM_INTO(a, mask, b) _mm256_or_si256(_mm256_and_si256(a, mask), b)
 #define MCMM_HIGH(a) _mm256_srli_epi64(a, 32)
 #elif defined(__SSE2__)
 #include <emmintrin.h>
@@ -42,9 +40,8 @@ typedef __m128i mcmm_lanes;
 #define MCMM_STORE(p, v) _mm_storeu_si128((__m128i *)(p), v)
 #define MCMM_MULTIPLY(a, b) _mm_mul_epu32(a, b)
 #define MCMM_ADD(a, b) _mm_add_epi64(a, b)
-#define MCMM_XOR(a, b) _mm_xor_si128(a, b)
-#define MCMM_AND(a, b) _mm_and_si128(a, b)
-#define MCMM_OR(a, b) _mm_or_si128(a, b)
+#define MCMM_XOR3(a, b, c) _mm_xor_si128(_mm_xor_si128(a, b), c)
+#define MCMM_INTO(a, mask, b) _mm_or_si128(_mm_and_si128(a, mask), b)
 #define MCMM_HIGH(a) _mm_srli_epi64(a, 32)
 #else
 typedef uint64_t mcmm_lanes;
@@ -54,9 +51,8 @@ typedef uint64_t mcmm_lanes;
 #define MCMM_STORE(p, v) (*(uint64_t *)(p) = (v))
 #define MCMM_MULTIPLY(a, b) (((a) & 0xFFFFFFFFu) * ((b) & 0xFFFFFFFFu))
 #define MCMM_ADD(a, b) ((a) + (b))
-#define MCMM_XOR(a, b) ((a) ^ (b))
-#define MCMM_AND(a, b) ((a) & (b))
-#define MCMM_OR(a, b) ((a) | (b))
+#define MCMM_XOR3(a, b, c) ((a) ^ (b) ^ (c))
+#define MCMM_INTO(a, mask, b) (((a) & (mask)) | (b))
 #define MCMM_HIGH(a) ((a) >> 32)
 #endif
 
@@ -75,17 +71,17 @@ static inline void mcmm_philox_lanes(
         for (int round = 0; round < 7; round++) {
             /* What piles up above a word's 32 bits is not read by the multiply, and cleared at the end. */
             const mcmm_lanes p0 = MCMM_MULTIPLY(c0, m0), p1 = MCMM_MULTIPLY(c2, m1);
-            c0 = MCMM_XOR(MCMM_XOR(MCMM_HIGH(p1), c1), MCMM_ALL(k0));
-            c2 = MCMM_XOR(MCMM_XOR(MCMM_HIGH(p0), c3), MCMM_ALL(k1));
+            c0 = MCMM_XOR3(MCMM_HIGH(p1), c1, MCMM_ALL(k0));
+            c2 = MCMM_XOR3(MCMM_HIGH(p0), c3, MCMM_ALL(k1));
             c1 = p1;
             c3 = p0;
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        MCMM_STORE(draws + i, MCMM_OR(MCMM_AND(c0, low), whole));
-        MCMM_STORE(draws + lanes + i, MCMM_OR(MCMM_AND(c1, low), whole));
-        MCMM_STORE(draws + 2 * lanes + i, MCMM_OR(MCMM_AND(c2, low), whole));
-        MCMM_STORE(draws + 3 * lanes + i, MCMM_OR(MCMM_AND(c3, low), whole));
+        MCMM_STORE(draws + i, MCMM_INTO(c0, low, whole));
+        MCMM_STORE(draws + lanes + i, MCMM_INTO(c1, low, whole));
+        MCMM_STORE(draws + 2 * lanes + i, MCMM_INTO(c2, low, whole));
+        MCMM_STORE(draws + 3 * lanes + i, MCMM_INTO(c3, low, whole));
     }
 }
 

@@ -1,5 +1,5 @@
 """Takers: model.md section 5. A side is +1 for a buyer, -1 for a seller, 0 for who leaves without one."""
-from mcmm.kernel.special cimport exponential, exponential_within, maximum, minimum
+from mcmm.kernel.special cimport exponential, maximum, minimum
 
 
 cdef inline double arrival_chance(double arrival_base, double excitation) noexcept nogil:
@@ -23,9 +23,9 @@ cdef inline double noise_side(
     return last_side if (herd_draw < herding_bound) & (last_side != 0.0) else own
 
 
-cdef inline double trade_chance(double price_sensitivity, double cost) noexcept nogil:
-    """exp(-k max(0, cost over fair))."""
-    return exponential_within(-minimum(708.0, price_sensitivity * maximum(0.0, cost)))
+cdef inline double reluctance(double price_sensitivity, double cost) noexcept nogil:
+    """k max(0, cost over fair), held to 708: an uninformed taker trades with chance exp(-reluctance)."""
+    return minimum(708.0, price_sensitivity * maximum(0.0, cost))
 
 
 cdef inline double hit_chance(double intensity_per_step, double intensity_decay, double distance) noexcept nogil:

@@ -8,9 +8,9 @@ store to a lane changes them.
 from mcmm.kernel.fills cimport maker_fee, spread_earned
 from mcmm.kernel.quoting cimport imbalance_of, mid_move
 from mcmm.kernel.random cimport happens
-from mcmm.kernel.special cimport absolute, clip, maximum, minimum
+from mcmm.kernel.special cimport absolute, clip, exponential_within, maximum, minimum
 from mcmm.kernel.state cimport LANES, Block, Settings
-from mcmm.kernel.takers cimport arrival_chance, excitation_after, hit_chance, informed_side, noise_side, trade_chance
+from mcmm.kernel.takers cimport arrival_chance, excitation_after, hit_chance, informed_side, noise_side, reluctance
 
 
 cdef inline void arrive(
@@ -41,13 +41,18 @@ cdef inline void arrive(
 
 
 cdef inline void deter(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
-    """Price sensitivity: the uninformed who find the quote too far from fair leave."""
+    """Price sensitivity: the uninformed who find the quote too far from fair leave.
+
+    The exponential has a loop of its own, as in move_logit: behind other work it takes twice as long.
+    """
     cdef Py_ssize_t i
     cdef double sensitivity = s.price_sensitivity, unit = s.unit, cost
     cdef bint stays
     for i in range(LANES):
         cost = b.ask[i] * unit - b.probability[i] if b.taken[i] > 0.0 else b.probability[i] - b.bid[i] * unit
-        b.work[i] = trade_chance(sensitivity, cost)
+        b.work[i] = reluctance(sensitivity, cost)
+    for i in range(LANES):
+        b.work[i] = exponential_within(-b.work[i])
     for i in range(LANES):
         stays = happens(b.u_trade[k][i], b.work[i]) | (b.informed[i] != 0.0)
         b.taken[i] = b.taken[i] if stays else 0.0

@@ -7,7 +7,7 @@ store to a lane changes them.
 from libc.stdint cimport uint64_t
 
 from mcmm.kernel.random cimport Pair, normal_pair, philox_lanes
-from mcmm.kernel.special cimport bits_of
+from mcmm.kernel.special cimport bits_of, double_of
 from mcmm.kernel.state cimport LANES
 
 
@@ -61,7 +61,11 @@ cdef inline void draw_sizes(
 cdef inline void search_sizes(
     double (*size)[LANES], double (*draws)[LANES], const double* thresholds, Py_ssize_t count
 ) noexcept nogil:
-    """The same by bisection, for long tables; the table is padded with 2^53 to one less than a power of two."""
+    """The same by bisection, for long tables; the table is padded with 2^53 to one less than a power of two.
+
+    The table is read as bits: of doubles the compiler would fear that a store to a lane changes them, and not gather.
+    """
+    cdef const uint64_t* bits = <const uint64_t*>thresholds
     cdef Py_ssize_t i, k, half
     cdef uint64_t at
     for k in range(4):
@@ -72,5 +76,5 @@ cdef inline void search_sizes(
             for i in range(LANES):
                 # 2^52 + a whole number has that number in its low bits: AVX2 cannot convert, but it can mask.
                 at = bits_of(size[k][i] + (4503599627370494.0 + half)) & 0xFFFFFFFFULL
-                size[k][i] += <double>half if draws[k][i] >= thresholds[at] else 0.0
+                size[k][i] += <double>half if draws[k][i] >= double_of(bits[at]) else 0.0
             half = half // 2

@@ -53,8 +53,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 def check_jobs(jobs: int) -> None:
     """Refuse a number of workers that means nothing."""
-    if jobs < 1 and jobs != -1:
-        raise InputError(f"--jobs: must be >= 1, or -1 for one a core, got {jobs}")
+    if not (jobs == -1 or 1 <= jobs <= 1024):
+        raise InputError(f"--jobs: must be >= 1 and <= 1024, or -1 for one a core, got {jobs}")
 
 
 def check_paths(paths: int, *, saved: bool = False) -> None:

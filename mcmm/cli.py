@@ -139,6 +139,12 @@ def simulate(
     check_paths(paths, saved=out is not None)
     if trace < 0:
         raise InputError(f"--trace: must be >= 0, got {trace}")
+    if not 0 <= seed < 2**64:
+        raise InputError(f"--seed: must be >= 0 and < 2**64, got {seed}")
+    if not 0 <= first_path <= 2**48 - paths:
+        raise InputError(f"--first-path: must be >= 0 and <= 2**48 - paths, got {first_path}")
+    if trace > paths:
+        raise InputError(f"--trace: must be <= the number of paths ({paths}), got {trace}")
     if trace and out is None:
         raise InputError("--trace: needs --out, beside which the steps are written")
     trace_out = None if out is None or not trace else out.with_suffix(f".trace{out.suffix}")
@@ -247,6 +253,10 @@ def report(
             raise InputError("--html: there is a page for a sweep's run directory only")
         _print_simulation(Simulation.load(run))
         return
+    if run.is_file():
+        raise InputError(
+            f"{run}: must be a sweep's run directory, or a .parquet file of `mcmm simulate --out`"
+        )
     from mcmm.reports import report as make_report
     from mcmm.store import SweepResult
 

@@ -49,9 +49,8 @@ def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]
         raise InputError(f"orders: must have each column once, got {', '.join(map(str, orders.columns))}")
     unknown = [str(name) for name in orders.columns if name not in ("step", "side", "size", "limit", "fair")]
     if unknown:
-        raise InputError(
-            f"orders: columns must be step, side, size, limit and fair, got {', '.join(unknown)}"
-        )
+        rule = "must be step, side and size, with limit and fair if wanted"
+        raise InputError(f"orders: columns {rule}, got {', '.join(unknown)}")
     steps = scenario.steps
     step = _column(
         orders,

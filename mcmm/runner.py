@@ -43,6 +43,8 @@ Made = TypeVar("Made")
 
 # Results that may wait to be written, for each worker, before no more work is handed out.
 _BACKLOG = 8
+MAX_JOBS = 1024
+"""The most workers."""
 # How often in a row, without a finished chunk, worker processes may be killed before the sweep gives up.
 _DEATHS = 3
 # How long an interrupted sweep waits for its threads to leave the core, in seconds.
@@ -66,7 +68,7 @@ def sweep(
         The run directory. If it has part of this study already, only the rest is computed; the result equals
         an uninterrupted run's in every value. Without it, a temporary one that lives as long as the result.
     jobs : int
-        Workers; -1 for one on each core, -2 for all but one, and so on.
+        Workers, up to 1024; -1 for one on each core.
     backend : {"threading", "loky"}
         Threads of this process (the core releases the GIL, so they lose nothing by it), or processes.
     progress : callable, optional
@@ -111,10 +113,12 @@ def _workers(jobs: int) -> int:
     """Return how many workers ``jobs`` asks for."""
     import joblib
 
-    if type(jobs) is not int or jobs == 0:
-        raise InputError(f"jobs: must be a whole number other than 0, got {jobs!r}")
+    if type(jobs) is not int or not (jobs == -1 or 1 <= jobs <= MAX_JOBS):
+        raise InputError(
+            f"jobs: must be a whole number >= 1 and <= {MAX_JOBS}, or -1 for one a core, got {jobs!r}"
+        )
     # Unlike the core's count, joblib's knows a container's share of the machine.
-    return jobs if jobs > 0 else max(1, int(joblib.cpu_count()) + 1 + jobs)
+    return jobs if jobs > 0 else int(joblib.cpu_count())
 
 
 class _Sweep:

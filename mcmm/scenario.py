@@ -224,6 +224,8 @@ class Scenario(Tables):
             data = tomllib.loads(text)
             if not data:
                 raise ScenarioError("must hold at least one setting, got an empty file")
+            if "points" in data:
+                raise ScenarioError("is a study, not a scenario; run it with `mcmm sweep`")
             return cls.from_dict(data)
         except ScenarioError as error:
             lines = str(error).splitlines()

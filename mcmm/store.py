@@ -43,6 +43,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST, _POINTS, _SUMMARY = "manifest.json", "points.parquet", "summary.parquet"
+_ELSEWHERE = "give another directory (--out), or delete this one"
 _SPEED = "path_steps_per_second"
 _CHUNKS, _LOCK = "chunks", "lock"
 _OWN = {_MANIFEST, _POINTS, _SUMMARY, _CHUNKS, _LOCK}
@@ -104,7 +105,8 @@ class RunDirectory:
         entries = [entry for entry in self.path.iterdir() if not temporary(entry)]
         foreign = sorted(entry.name for entry in entries if entry.name not in _OWN)
         if foreign and not (self.path / _MANIFEST).exists():
-            raise StoreError(f"{self.path}: is not a run directory (it has {foreign[0]} and no {_MANIFEST})")
+            what = f"is not a run directory (it has {foreign[0]} and no {_MANIFEST})"
+            raise StoreError(f"{self.path}: {what}; {_ELSEWHERE}")
 
     def _manifest(self) -> dict[str, Any]:
         """Read the manifest and hold it against the study; begin one where there is none."""
@@ -114,7 +116,9 @@ class RunDirectory:
             return {}
         manifest = read_manifest(self.path)
         if manifest["digest"] != self.digest:
-            raise StoreError(f"{self.path}: holds another study ({self._difference(_study_in(manifest))})")
+            raise StoreError(
+                f"{self.path}: holds another study ({self._difference(_study_in(manifest))}); {_ELSEWHERE}"
+            )
         if manifest["mcmm"] != __version__:
             raise StoreError(
                 f"{self.path}: was begun by mcmm {manifest['mcmm']} and this is {__version__}; "
@@ -391,8 +395,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path / _MANIFEST}: cannot be read: {error.strerror or error}") from None
     except ValueError:
-        advice = "move it away and sweep into another directory"
-        raise StoreError(f"{path / _MANIFEST}: is damaged (not JSON); {advice}") from None
+        raise StoreError(f"{path / _MANIFEST}: is damaged (not JSON); {_ELSEWHERE}") from None
     if not isinstance(manifest, dict):
         raise StoreError(f"{path / _MANIFEST}: is damaged (no table)")
     schema = manifest.get("schema", SCHEMA_VERSION)

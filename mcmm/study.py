@@ -161,6 +161,15 @@ class Study(BaseModel):
             tables = tomllib.loads(text)
         except (ValueError, RecursionError) as error:
             raise StudyError(f"{path}: is not valid TOML: {error}") from None
+        if "points" not in tables and tables.keys() & {
+            "market",
+            "flow",
+            "quoting",
+            "risk",
+            "recovery",
+            "steps",
+        }:
+            raise StudyError(f"{path}: is a scenario, not a study; simulate it with `mcmm simulate {path}`")
         try:
             if isinstance(tables.get("scenario"), str):
                 tables["scenario"] = _scenario_file(path.parent / tables["scenario"])
@@ -322,6 +331,18 @@ def _lines(error: ValidationError) -> list[str]:
             case _:
                 rule = _RULES.get(where) or _RULES.get(str(place[-1]) if len(place) == 4 else "", _AXIS)
                 lines.append(f"{where}: must be {rule}, got {settings.shown(fault['input'])}")
+    unquoted = [
+        fault["loc"]
+        for fault in error.errors()
+        if "axes" in fault["loc"] and fault["type"] == "extra_forbidden"
+    ]
+    for name in {str(place[place.index("axes") + 1]) for place in unquoted} & {
+        setting.partition(".")[0] for setting in settings.NAMES
+    }:
+        lines = [line for line in lines if not line.startswith(f"points.axes.{name}")]
+        lines.append(
+            f'points.axes.{name}: is a table of settings; quote an axis whole, as "{name}.setting" = [..]'
+        )
     return list(dict.fromkeys(lines))  # a union reports each of its members
 
 

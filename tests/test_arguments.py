@@ -62,8 +62,10 @@ def test_settings_refused(assignment: str, complaint: str) -> None:
 def test_jobs() -> None:
     for jobs in (-1, 1, 64):
         check_jobs(jobs)
-    for jobs in (0, -2):
-        with pytest.raises(InputError, match=f"--jobs: must be >= 1, or -1 for one a core, got {jobs}"):
+    for jobs in (0, -2, 100_000):
+        with pytest.raises(
+            InputError, match=f"--jobs: must be >= 1 and <= 1024, or -1 for one a core, got {jobs}"
+        ):
             check_jobs(jobs)
 
 

@@ -202,6 +202,19 @@ def test_the_sentences_carry_the_numbers_and_their_intervals(small: Findings) ->
     assert f"{len(small.tied)} are not distinguishable" in third
 
 
+def test_a_best_point_at_the_edge_of_the_study_is_told(small: Findings) -> None:
+    edge = "which has the largest base_spread and the largest inventory_limit of the study: a better one may"
+    assert edge in small.sentences()[0]
+    inside = Findings.of(
+        sweep({"quoting.policy": ["adaptive", "symmetric"], "risk.drawdown_limit": [math.inf]})
+    )
+    assert "may lie beyond" not in inside.sentences()[0]
+
+
+def test_one_path_a_point_tells_nothing_apart() -> None:
+    assert "no difference is judged" in Findings.of(sweep(paths=1)).sentences()[2]
+
+
 def test_a_tail_that_still_earns_is_no_loss() -> None:
     def safe(study: Any, scenario: Scenario) -> np.ndarray:
         values = market(study, scenario)

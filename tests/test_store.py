@@ -424,7 +424,8 @@ def test_another_studys_directory_is_left_alone(
 ) -> None:
     with pytest.raises(StoreError) as refused:
         sweep(small_study(**changes), copy, jobs=1)
-    assert str(refused.value) == f"{copy}: holds another study ({difference})"
+    advice = "give another directory (--out), or delete this one"
+    assert str(refused.value) == f"{copy}: holds another study ({difference}); {advice}"
     assert_same(SweepResult.load(copy), finished)
 
 

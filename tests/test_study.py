@@ -331,3 +331,16 @@ def test_toml_that_chokes_the_parser_is_one_line(tmp_path: Path, text: str) -> N
     path.write_text(text)
     with pytest.raises(StudyError, match="is not valid TOML"):
         Study.load(path)
+
+
+def test_an_axis_that_is_not_quoted_is_told_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'name = "n"\nquestion = "q?"\npaths = 2\nseed = 1\n[scenario]\nsteps = 3\n'
+        '[points]\ndesign = "grid"\n[points.axes]\nrisk.inventory_limit = [50]\n'
+    )
+    with pytest.raises(StudyError) as refused:
+        Study.load(path)
+    assert str(refused.value).splitlines() == [
+        f'{path}: points.axes.risk: is a table of settings; quote an axis whole, as "risk.setting" = [..]'
+    ]

@@ -22,6 +22,16 @@ __all__ = ["BUILDS", "builds", "core", "load"]
 BUILDS = {"avx512": "mcmm._isa.avx512._core", "avx2": "mcmm._isa.avx2._core", "baseline": "mcmm._core"}
 
 
+def _baseline() -> Any:
+    try:
+        return import_module("mcmm._core")
+    except ModuleNotFoundError:
+        raise ImportError(
+            "mcmm's compiled core is not here: this is its source folder, which hides an installed mcmm. Run "
+            "from another folder or with `python -P`, or install with `python -m pip install -e .`"
+        ) from None
+
+
 def load(name: str) -> Any:
     """Return one build of the core.
 
@@ -32,7 +42,7 @@ def load(name: str) -> Any:
     """
     if name not in BUILDS:
         raise InputError(f"MCMM_ISA: must be one of {', '.join(BUILDS)}, got {name!r}")
-    if name not in import_module("mcmm._core").supported():
+    if name not in _baseline().supported():
         raise InputError(f"MCMM_ISA: {name} is not supported by this machine")
     try:
         return import_module(BUILDS[name])
@@ -43,7 +53,7 @@ def load(name: str) -> Any:
 def builds() -> tuple[str, ...]:
     """Return the instruction sets that are built here and that this machine can run, best first."""
     found = []
-    for name in import_module("mcmm._core").supported():
+    for name in _baseline().supported():
         try:
             load(name)
         except InputError:

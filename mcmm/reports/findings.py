@@ -299,8 +299,22 @@ class Findings:
             extra = ": even the best point loses money"
         return (
             f"The best {describe(self.objective)} is {self.write(best, self.objective)}{interval}, "
-            f"at {self.name(best)}{extra}."
+            f"at {self.name(best)}{extra}{self._at_the_edge(best)}."
         )
+
+    def _at_the_edge(self, best: int) -> str:
+        """Warn where a better setting may lie outside the study: the best has an axis' last finite value."""
+        edges = []
+        for name, values in self.result.study.axes.items():
+            if any(isinstance(each, str | bool) for each in values) or len(values) < 2:
+                continue
+            value = float(self.result.points[name].iloc[best])
+            finite = [float(each) for each in values]
+            if math.isfinite(value) and value in (min(finite), max(finite)):
+                edges.append(
+                    f"the {'largest' if value == max(finite) else 'smallest'} {name.rpartition('.')[2]}"
+                )
+        return f", which has {' and '.join(edges)} of the study: a better one may lie beyond" if edges else ""
 
     def _tail_sentence(self, best: int) -> str:
         shortfall = self.value(best, TAIL)
@@ -330,7 +344,7 @@ class Findings:
         others = len(self.order) - 1
         if others == 0:
             return "The study has this one point, so there is nothing to compare it with."
-        if self.method == "none":
+        if self.method == "none" or self.paths < 2:
             return f"The {describe(self.objective)} has no standard error here, so no difference is judged."
         paired = "paired " if self.method == "paired" else ""
         rule = f"within {TIED_WITHIN:.0f} standard errors of the {paired}difference"

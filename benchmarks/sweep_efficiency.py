@@ -1,8 +1,8 @@
 """How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [STUDY] [JOBS]``.
 
 The core's time for the study is taken from every seventh point, before and after the sweep, on as many
-threads as the sweep has workers, so that what the cores share (memory, heat, neighbours) counts alike. Efficiency is
-that time over the sweep's wall time, summaries, Parquet and resumable files included.
+threads as the sweep has workers, so that what the cores share (memory, heat, neighbours) counts alike.
+Efficiency is that time over the sweep's wall time, summaries, Parquet and resumable files included.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from mcmm.kernel cimport special
+from mcmm.kernel cimport fair, special
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
@@ -341,6 +341,11 @@ def exponential(double x):
 def logarithm(double x):
     """ln x as the core computes it."""
     return special.logarithm(x)
+
+
+def logit(double p):
+    """The log-odds of p as the core computes them, held to +-36."""
+    return fair.logit_of(p)
 
 
 def normal_cdf(double x):

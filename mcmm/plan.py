@@ -131,11 +131,9 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
     moves_mid = bounded and quoting.policy != "symmetric"
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
-    breakers = {
-        "has_drawdown_limit": risk.drawdown_limit != math.inf,
-        "has_loss_limit": risk.loss_limit != math.inf,
-        "has_volume_limit": risk.volume_limit != math.inf,
-    }
+    has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
+    has_breaker = risk.drawdown_limit != math.inf or has_loss_limit or has_volume_limit
+    has_outages = recovery.disconnect_rate > 0.0
     fields: dict[str, float] = {
         "steps": steps,
         "unit": unit,
@@ -147,7 +145,7 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "process": process,
         "initial_probability": p_0,
         "initial_mid": scenario.initial_mid,
-        "initial_logit": min(max(core.logarithm(p_0 / (1.0 - p_0)), -36.0), 36.0),
+        "initial_logit": core.logit(p_0),
         "initial_walk": math.sqrt(scenario.resolution_step) * core.normal_quantile(p_0),
         "volatility": market.volatility,
         "variance": market.volatility * market.volatility,
@@ -193,13 +191,14 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "has_news": market.news_rate > 0.0,
         "has_informed": flow.informed_fraction > 0.0,
         "has_herding": flow.herding > 0.0,
-        "has_outages": recovery.disconnect_rate > 0.0,
+        "has_outages": has_outages,
         "has_inventory_limit": limited,
         "has_exposure_limit": risk.exposure_limit != math.inf,
         "marks_fair": risk.mark == "fair",
         "from_peak": risk.drawdown_baseline == "peak",
-        **breakers,
-        "has_breaker": any(breakers.values()),
+        "has_loss_limit": has_loss_limit,
+        "has_volume_limit": has_volume_limit,
+        "has_breaker": has_breaker,
         "inventory_limit": float(risk.inventory_limit),
         "per_limit": 1.0 / risk.inventory_limit if limited else 0.0,
         "exposure_limit": risk.exposure_limit,
@@ -216,10 +215,10 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "action": _ACTIONS[risk.breaker_action],
         "pause_steps": float(risk.pause_steps),
         "unwind_slippage": risk.unwind_slippage,
-        "may_stop": any(breakers.values()) or recovery.disconnect_rate > 0.0,
+        "may_stop": has_breaker or has_outages,
         "ramps": recovery.ramp_steps > 0
-        and (recovery.disconnect_rate > 0.0 or (any(breakers.values()) and risk.breaker_action == "pause")),
-        "stale_quotes": recovery.stale_quotes and recovery.disconnect_rate > 0.0,
+        and (has_outages or (has_breaker and risk.breaker_action == "pause")),
+        "stale_quotes": recovery.stale_quotes and has_outages,
         "disconnect_bound": bound(recovery.disconnect_rate),
         "outage_steps": float(recovery.outage_steps),
         "ramp_extra": recovery.conservative_multiplier - 1.0,

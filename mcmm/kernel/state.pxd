@@ -49,7 +49,7 @@ cdef struct Settings:
     Flow flow
     double arrival_base, arrival_bound, excitation_start, excitation_decay, excitation_rise, news_excitation
     double informed_bound, noise_buy_bound, herding_bound, price_sensitivity
-    bint knows_outcome
+    bint has_news, has_informed, has_herding, knows_outcome
     double intensity_per_step, intensity_decay
     # fees
     double maker_rate, fee_rounding
@@ -62,21 +62,19 @@ cdef struct Settings:
     double fill_slope, imbalance_shade, inventory_shade, defensive_threshold, defensive_slope
     double risk_aversion, dt, log_term
     # risk
-    bint has_news, has_informed, has_herding, has_outages
     bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
-    bint has_drawdown_limit, has_loss_limit, has_volume_limit, has_breaker
+    bint has_loss_limit, has_volume_limit, has_breaker
     double inventory_limit, per_limit, exposure_limit, exposure_soft, passive_multiplier
     double drawdown_limit, loss_limit, volume_limit
     Py_ssize_t loss_window, volume_window, close_from
     Action action
     double pause_steps, unwind_slippage
     # recovery
-    bint may_stop, ramps
-    bint stale_quotes
+    bint may_stop, has_outages, ramps, stale_quotes
     double disconnect_bound, outage_steps, ramp_extra, ramp_steps
 
 cdef struct Tables:
-    # thresholds of the size draw, padded with 2; replay's one order a step (side 0: none, fair NaN: none)
+    # thresholds of the size draw, padded with 2^53; replay's one order a step (side 0: none, fair NaN: none)
     Py_ssize_t thresholds
     bint bisects
     const double* size_thresholds

@@ -23,7 +23,7 @@ from mcmm.kernel cimport fair, special
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
-from mcmm.kernel.state cimport LANES, REPLAY, THRESHOLD, INTENSITY, Block, Settings, Tables, Windows
+from mcmm.kernel.state cimport GLOSTEN_MILGROM, INTENSITY, LANES, REPLAY, THRESHOLD, Block, Settings, Tables, Windows
 
 cdef extern from *:
     """
@@ -86,6 +86,7 @@ cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) 
         b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
         b.hidden[i] = s.initial_walk if s.process == THRESHOLD else s.initial_logit
         b.mid[i] = s.initial_mid
+        b.belief[i] = s.initial_belief if s.policy == GLOSTEN_MILGROM else 0.0
         b.ramp[i] = s.ramp_steps
         b.excitation[i] = s.excitation_start
         b.quoting[i] = 1.0
@@ -336,6 +337,16 @@ def normals_of(uint64_t radius_word, uint64_t angle_word):
 def exponential(double x):
     """e^x as the core computes it."""
     return special.exponential(x)
+
+
+def exponential_less_one(double x):
+    """e^x - 1 as the core computes it."""
+    return special.exponential_less_one(x)
+
+
+def logarithm_of_one_plus(double x):
+    """ln(1 + x) as the core computes it."""
+    return special.logarithm_of_one_plus(x)
 
 
 def logarithm(double x):

@@ -25,7 +25,7 @@ __all__ = ["make_plan", "size_thresholds", "size_weights"]
 # As the enums of kernel/state.pxd.
 _PROCESSES = {"logit": 1, "threshold": 2, "arithmetic": 3}
 _FLOWS = {"takers": 0, "intensity": 1, "replay": 2}
-_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2}
+_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2, "glosten_milgrom": 3, "lmsr": 4}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _DRAW_0 = 2.0**52  # the draw of word 0
@@ -128,7 +128,7 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
     p_0 = market.initial_probability
     textbook = quoting.policy == "avellaneda_stoikov" and not bounded
     quote_size = 1 if textbook else quoting.quote_size
-    moves_mid = bounded and quoting.policy != "symmetric"
+    moves_mid = bounded and quoting.policy in ("adaptive", "avellaneda_stoikov")
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
     has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
@@ -188,6 +188,14 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "log_term": 2.0
         / quoting.risk_aversion
         * core.logarithm(1.0 + quoting.risk_aversion / flow.intensity_decay),
+        "informed_share": quoting.assumed_informed_fraction,
+        "evidence": core.logarithm(
+            (1.0 + quoting.assumed_informed_fraction) / (1.0 - quoting.assumed_informed_fraction)
+        ),
+        "initial_belief": core.logit(scenario.initial_mid) if bounded else 0.0,
+        "liquidity": quoting.liquidity,
+        "cost_up": core.exponential_less_one(1.0 / quoting.liquidity),
+        "cost_down": core.exponential_less_one(-1.0 / quoting.liquidity),
         "has_news": market.news_rate > 0.0,
         "has_informed": flow.informed_fraction > 0.0,
         "has_herding": flow.herding > 0.0,

@@ -131,7 +131,8 @@ class Market(Table):
     tick_size: TickSize = setting(
         0.01,
         "$ per contract",
-        "Smallest price increment; 0 for continuous prices (process arithmetic only).",
+        "Smallest price increment; 0 for continuous prices (process arithmetic, policies glosten_milgrom and "
+        "lmsr).",
         rule=f"0, or 1/tick_size a whole number >= 4 and <= {TICKS}",
     )
     process: Literal["logit", "threshold", "arithmetic"] = setting(
@@ -236,12 +237,13 @@ class Fees(Table):
 class Quoting(Table):
     """The maker's policy: how it sets prices and sizes."""
 
-    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov"] = setting(
+    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"] = setting(
         "adaptive",
         "",
         "How prices are set: adaptive (a mid learnt from fills, a spread widened by imbalance and "
-        "inventory), symmetric (a constant spread) or avellaneda_stoikov (reservation price and spread of "
-        "their 2008 paper).",
+        "inventory), symmetric (a constant spread), avellaneda_stoikov (reservation price and spread of "
+        "their 2008 paper), glosten_milgrom (what the contract is worth given the next trade) or lmsr "
+        "(Hanson's market scoring rule).",
     )
     base_spread: Amount = setting(0.04, "$ per contract", "Spread at no imbalance and no inventory.")
     imbalance_factor: Amount = setting(
@@ -286,6 +288,12 @@ class Quoting(Table):
         "That shade, on a fill, with inventory at its limit; it grows from 0 at the threshold.",
     )
     risk_aversion: Positive = setting(0.1, "per $", "gamma of policy avellaneda_stoikov.")
+    assumed_informed_fraction: Fraction = setting(
+        0.1, "", "Policy glosten_milgrom: the share of takers that the maker takes to know the outcome."
+    )
+    liquidity: Annotated[float, Field(ge=0.01, le=LARGE)] = setting(
+        100.0, "contracts", "b of policy lmsr: the larger, the less a contract moves the price."
+    )
 
 
 class Risk(Table):

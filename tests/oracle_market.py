@@ -22,6 +22,8 @@ class Quote:
     ask: float
     bid_size: int
     ask_size: int
+    bid_markup: float = 0.0
+    ask_markup: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class FairValue:
         match scenario.market.process:
             case "logit":
                 self.drawn_outcome = float(self.outcome_draw < p)
-                self.x = clip(numbers.log(p / (1 - p)), -36, 36)
+                self.x = numbers.logit(p)
             case "threshold":
                 self.b = math.sqrt(self.resolution) * numbers.normal_quantile(p)
             case "arithmetic":

@@ -36,6 +36,12 @@ POLICIES = [
         for policy in ("symmetric", "avellaneda_stoikov")
         for process in ("logit", "threshold", "arithmetic")
     ),
+    *(
+        f"{policy} on {process}"
+        for policy in ("glosten_milgrom", "lmsr")
+        for process in ("logit", "threshold")
+    ),
+    "lmsr pays a fee",
 ]
 MARKET = ["fees rounded up", "rebate", "prices without a grid", "unbounded grid", "part of an order filled"]
 RANDOM = [
@@ -43,6 +49,7 @@ RANDOM = [
     *("takers", "intensity", "fills of both sides", "news", "clustering", "herding"),
     *("informed by probability", "informed by outcome", "price sensitivity", "reference", "resolution"),
     *("outage", "fill of a stale quote", "quotes after an outage", "recovery ramp"),
+    *("glosten_milgrom widened", "lmsr widened"),
 ]
 REPLAYED = ["limit order filled", "limit order refused", "fair value moved"]
 
@@ -55,7 +62,8 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
     filled = m["fills"] > 0
     replay = case.orders is not None
     takers = s.flow.model == "takers"
-    learns = s.bounded and s.quoting.policy != "symmetric"
+    learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov")
+    widened = result.acted & {"recovery ramp", "passive quote"}
     signs = {
         f"{reason} {action}": m["trips"] > 0,
         "drawdown from the start": reason == "drawdown" and s.risk.drawdown_baseline == "start",
@@ -67,6 +75,8 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
         "exposure limit": m["exposure_limit_steps"] > 0,
         "no limit": filled and s.risk.inventory_limit == math.inf,
         f"{s.quoting.policy} on {s.market.process}": filled,
+        f"{s.quoting.policy} widened": filled and bool(widened),
+        f"{s.quoting.policy} pays a fee": m["fees"] != 0,
         f"sizes {s.flow.size_distribution}": filled and takers,
         s.flow.model: filled,
         "clustering": filled and takers and s.flow.clustering > 0,

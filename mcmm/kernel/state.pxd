@@ -24,6 +24,8 @@ cdef enum Policy:
     ADAPTIVE = 0
     SYMMETRIC = 1
     AVELLANEDA_STOIKOV = 2
+    GLOSTEN_MILGROM = 3
+    LMSR = 4
 
 cdef enum Action:
     HALT = 0
@@ -61,6 +63,8 @@ cdef struct Settings:
     double reference_weight, reference_noise, volatility_factor
     double fill_slope, imbalance_shade, inventory_shade, defensive_threshold, defensive_slope
     double risk_aversion, dt, log_term
+    double informed_share, evidence, initial_belief
+    double liquidity, cost_up, cost_down
     # risk
     bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
     bint has_loss_limit, has_volume_limit, has_breaker
@@ -158,6 +162,12 @@ cdef struct Block:
     double exposure_limit_steps[LANES]
     double informed_volume[LANES]
     double informed_pnl[LANES]
+    # glosten_milgrom and lmsr
+    double belief[LANES]            # log-odds of the posterior; for lmsr the contracts sold, net of those bought
+    double cost[LANES]              # lmsr: the cost function at them, 0 at first
+    double paid[LANES]              # lmsr: a fill's average price, dollars
+    double bid_markup[LANES]        # lmsr: what a widened quote adds to a contract's cost, dollars
+    double ask_markup[LANES]
     # draws for four steps at a time, as 2^52 + word; z and reference_z as normals: [step mod 4][lane]
     double z[4][LANES]
     double reference_z[4][LANES]

@@ -109,6 +109,10 @@ def random_case(seed: int) -> Case:
     else:
         changes["market.initial_mid"] = 100.0
         changes["flow.intensity_scale"] = between(20, 140)
+    if changes["quoting.policy"] == "adaptive" and sometimes(0.5, lambda: True, False):
+        changes["quoting.policy"] = ("glosten_milgrom", "lmsr")[seed // 3 % 2]
+        changes |= {"market.tick_size": 0.0, "quoting.assumed_informed_fraction": between(0.01, 0.6)}
+        changes["quoting.liquidity"] = one_of(between(0.5, 10), between(10, 200))
     if flow != "replay":
         return mcmm.Scenario().replace(changes), None
     count = whole(1, 2 * steps)

@@ -77,8 +77,15 @@ MAKER: dict[str, Any] = {
 GATED: dict[str, dict[str, Any]] = {
     "risk.unwind_slippage": {"risk.breaker_action": "flatten"},
     "quoting.risk_aversion": {"quoting.policy": "avellaneda_stoikov", "flow.intensity_decay": 40.0},
+    "quoting.assumed_informed_fraction": {"quoting.policy": "glosten_milgrom", "market.tick_size": 0.0},
+    "quoting.liquidity": {"quoting.policy": "lmsr", "market.tick_size": 0.0},
 }
-GATED_TO: dict[str, Any] = {"risk.unwind_slippage": 0.05, "quoting.risk_aversion": 1.0}
+GATED_TO: dict[str, Any] = {
+    "risk.unwind_slippage": 0.05,
+    "quoting.risk_aversion": 1.0,
+    "quoting.assumed_informed_fraction": 0.4,
+    "quoting.liquidity": 10.0,
+}
 
 
 def run(*changes: dict[str, Any], paths: int = 100) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -146,10 +153,13 @@ def test_a_smaller_quote_cuts_the_same_takers() -> None:
     assert not np.array_equal(cut, whole)
 
 
-@pytest.mark.parametrize("policy", ["adaptive", "symmetric", "avellaneda_stoikov"])
+@pytest.mark.parametrize("policy", ["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"])
 def test_takers_are_the_same_for_every_policy(policy: str) -> None:
     base = {**OPEN, "flow.clustering": 0.5, "flow.herding": 0.3}
-    assert np.array_equal(taken(run(base)[1]), taken(run(base, {"quoting.policy": policy})[1]))
+    own = {"quoting.policy": policy} | (
+        {"market.tick_size": 0.0} if policy in ("glosten_milgrom", "lmsr") else {}
+    )
+    assert np.array_equal(taken(run(base)[1]), taken(run(base, own)[1]))
 
 
 @pytest.mark.parametrize(

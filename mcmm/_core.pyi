@@ -14,6 +14,7 @@ class Plan:
         size_thresholds: NDArray[np.float64],
         bisects: bool,
         orders: NDArray[np.float64] | None = None,
+        pieces: NDArray[np.float64] | None = None,
     ) -> None: ...
     def run(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmm._isa import core
+from mcmm.schedule import multiplier, turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,8 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
     bounded, grid = scenario.bounded, scenario.ticks > 0
     unit = 1.0 / scenario.ticks if grid else 1.0
     process = _PROCESSES[market.process]
-    if market.process == "logit" and market.volatility == 0.0 and market.news_rate == 0.0:
+    day = scenario.schedule
+    if market.process == "logit" and not (market.volatility or market.news_rate or day.news):
         process = 0
     p_0 = market.initial_probability
     textbook = quoting.policy == "avellaneda_stoikov" and not bounded
@@ -155,7 +157,7 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "flow": _FLOWS[flow.model],
         "arrival_bound": bound(flow.arrival_rate),
         "arrival_base": flow.arrival_rate * (1.0 - flow.clustering),
-        "excitation_start": flow.clustering * flow.arrival_rate,
+        "excitation_start": flow.clustering * (flow.arrival_rate * multiplier(day, "arrival_rate", 0)),
         "excitation_decay": decay,
         "excitation_rise": flow.clustering * (1.0 - decay),
         "news_excitation": flow.news_excitation,
@@ -223,13 +225,47 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "action": _ACTIONS[risk.breaker_action],
         "pause_steps": float(risk.pause_steps),
         "unwind_slippage": risk.unwind_slippage,
-        "may_stop": has_breaker or has_outages,
+        "may_stop": has_breaker or has_outages or bool(day.pauses),
         "ramps": recovery.ramp_steps > 0
-        and (has_outages or (has_breaker and risk.breaker_action == "pause")),
+        and (has_outages or bool(day.pauses) or (has_breaker and risk.breaker_action == "pause")),
         "stale_quotes": recovery.stale_quotes and has_outages,
         "disconnect_bound": bound(recovery.disconnect_rate),
         "outage_steps": float(recovery.outage_steps),
         "ramp_extra": recovery.conservative_multiplier - 1.0,
         "ramp_steps": float(recovery.ramp_steps),
+        "keeps_quotes": (recovery.stale_quotes and has_outages)
+        or any(pause.quotes == "rest" for pause in day.pauses),
+        "venue_paused": False,
+        "venue_cancels": False,
+        "venue_resumes": False,
     }
-    return core.Plan(fields, size_thresholds(flow, quote_size), _searched(flow, quote_size), orders)
+    thresholds = size_thresholds(flow, quote_size)
+    return core.Plan(fields, thresholds, _searched(flow, quote_size), orders, _pieces(scenario))
+
+
+def _pieces(scenario: Scenario) -> NDArray[np.float64] | None:
+    """Return the settings that change with the step, a row from each step in which one does, as PIECE_*."""
+    market, flow, day = scenario.market, scenario.flow, scenario.schedule
+    starts = turns(day, scenario.steps)
+    strengths = {row[0]: row[1] if len(row) == 2 else market.news_strength for row in day.news}
+    rows = []
+    for step in starts:
+        volatility = market.volatility * multiplier(day, "volatility", step)
+        arrival_rate = flow.arrival_rate * multiplier(day, "arrival_rate", step)
+        pause = next((each for each in day.pauses if 0 <= step - each.start < each.steps), None)
+        rows.append(
+            (
+                step,
+                volatility,
+                volatility * volatility,
+                arrival_rate * (1.0 - flow.clustering),
+                bound(arrival_rate),
+                bound(flow.informed_fraction * multiplier(day, "informed_fraction", step)),
+                bound(1.0 if step in strengths else market.news_rate),
+                strengths.get(step, market.news_strength),
+                step in strengths or market.news_rate > 0.0,
+                pause is not None,
+                pause is not None and pause.quotes == "cancel",
+            )
+        )
+    return np.array(rows, dtype=np.float64) if rows else None

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from mcmm import schedule
 from mcmm.errors import InputError, ScenarioError
 from mcmm.settings import NAMES, Setting, catalogue, json_schema, problems, shown, unknown
 from mcmm.tables import Tables
@@ -37,8 +38,8 @@ class Scenario(Tables):
     Parameters
     ----------
     **settings : Any
-        ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk`` and ``recovery``, each
-        a dict; what is left out has its default.
+        ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk``, ``recovery`` and
+        ``schedule``, each a dict; what is left out has its default.
 
     Raises
     ------
@@ -330,6 +331,7 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
     if flow.size_table and flow.size_distribution != "empirical":
         yield "flow.size_table", f"must be left out with flow.size_distribution {flow.size_distribution}"
 
+    yield from schedule.contradictions(s)
     if risk.close_steps > s.steps:
         yield "risk.close_steps", f"must be <= steps ({s.steps})"
     # Sizes are integer arithmetic and cash is counted in ticks: exact as long as they fit a double.

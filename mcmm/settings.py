@@ -144,13 +144,14 @@ def problems(error: ValidationError) -> list[str]:
             continue
         depth = 2 if place[0] in _TABLES else 1
         name = ".".join(str(part) for part in place[:depth])
-        if problem["type"] in ("extra_forbidden", "invalid_key"):
+        if problem["type"] in ("extra_forbidden", "invalid_key") and len(place) <= depth:
             lines.append(unknown(name))
         elif name in _TABLES:
             lines.append(f"{name}: must be a table, got {shown(value)}")
         else:
             rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
-            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {shown(value)}")
+            got = f"a key {place[-1]}" if problem["type"] == "extra_forbidden" else shown(value)
+            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {got}")
     return list(dict.fromkeys(lines))  # a union reports each of its members
 
 

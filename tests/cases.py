@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from cases_schedule import schedules
 from hypothesis import strategies as st
 
 from mcmm.scenario import Scenario
@@ -22,8 +23,8 @@ BREAKERS = tuple(
     for reason in ("drawdown", "loss", "volume")
     for action in ("halt", "pause", "flatten")
 )
-REGIMES = ("free", *BREAKERS, "outage", "inventory", "exposure", "news", "close")
-REPLAY_REGIMES = ("free", *BREAKERS, "inventory", "exposure", "close")
+REGIMES = ("free", *BREAKERS, "outage", "inventory", "exposure", "news", "close", "schedule")
+REPLAY_REGIMES = ("free", *BREAKERS, "inventory", "exposure", "close", "schedule")
 PATHS = 66  # more than a block of the core, and of no round size
 LANES = ((0, 65), (0, 1, 63), (62, 63, 64), (0, 31, 64), (7, 64, 65))
 EDGES = (0, 1, 62, 63, 64, 999, 1000, 2**32 - 64, 2**32 - 1, 2**32, 2**47, 2**48 - PATHS)
@@ -66,7 +67,7 @@ def scenarios(draw: st.DrawFn, regime: str = "free", replay: bool = False) -> Sc
     steps = draw(st.sampled_from((100, 1, 2, 5, 64, 300)) | st.integers(1, 300))
     process = draw(st.sampled_from(("logit", "logit", "threshold", "arithmetic")))
     bounded = process != "arithmetic"
-    continuous = bounded and draw(st.sampled_from((False, False, True)))
+    continuous = bounded and draw(st.sampled_from((False, False, False, True, True)))
     market = draw(markets(process, steps))
     if continuous:
         market["tick_size"] = 0.0
@@ -80,6 +81,8 @@ def scenarios(draw: st.DrawFn, regime: str = "free", replay: bool = False) -> Sc
         "recovery": {} if replay else draw(recovery()),
     }
     tables = draw(overrides(regime, tables, steps, replay))
+    if regime == "schedule" or draw(st.sampled_from((False, False, False, True))):
+        tables["schedule"] = draw(schedules(tables, steps))
     scenario = {"steps": steps, **tables}
     if bounded and draw(st.booleans()):
         low, high = (1 / ticks, 1 - 1 / ticks) if ticks else (1e-8, 1 - 1e-8)

@@ -105,14 +105,19 @@ class Path:
 
     def step(self, t: int) -> dict[str, float]:
         """Section 2, in its order; the row of the trace."""
+        self.now = t
         self.bought = self.sold = 0
         self.window.append((0, 0))
         connected = self.connect(t)
         self.unwind()
-        quoting = connected and self.breaker.allows_quotes()
+        paused = self.fair.schedule.pause(t)
+        if t and self.fair.schedule.pause(t - 1) and not paused:
+            self.since_return = 0
+        may_rest = self.breaker.allows_quotes() and (connected or self.scenario.recovery.stale_quotes)
+        quoting = connected and self.breaker.allows_quotes() and not paused
         if quoting:
             self.make_quote(t)
-        elif connected or not self.scenario.recovery.stale_quotes:
+        elif not may_rest or paused == "cancel":
             self.quote = None
         row = self.what_the_taker_sees(quoting)
         for taker in self.who_trades(t):
@@ -219,14 +224,14 @@ class Path:
         if self.scenario.market.process == "threshold":
             density = numbers.normal_density(numbers.normal_quantile(self.mid))
             return density * (1 / math.sqrt(self.scenario.resolution_step - t))
-        return self.logit_sd()
+        return self.logit_sd(t)
 
-    def logit_sd(self) -> float:
-        return self.scenario.market.volatility * (self.mid * (1 - self.mid))
+    def logit_sd(self, t: int) -> float:
+        return self.fair.volatility(t) * (self.mid * (1 - self.mid))
 
     def reservation_price(self, t: int) -> tuple[float, float]:
         s, gamma, dt = self.scenario, self.scenario.quoting.risk_aversion, self.scenario.flow.dt
-        sd = self.logit_sd() if s.bounded else s.market.volatility
+        sd = self.logit_sd(t) if s.bounded else self.fair.volatility(t)
         variance = (sd * sd) / dt
         risk = (gamma * variance) * ((s.steps - t) * dt)
         log_term = (2 / gamma) * numbers.log(1 + gamma / s.flow.intensity_decay)
@@ -309,6 +314,7 @@ class Path:
         if v == 0:
             return
         self.note("fill of a stale quote", self.outage_steps > 0)
+        self.note("fill while the venue pauses", self.fair.schedule.pause(self.now) is not None)
         self.note("part of an order filled", abs(v) < abs(taker.wanted))
         self.note("fills of both sides", self.bought > 0 and self.sold > 0)
         contracts = abs(v)

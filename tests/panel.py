@@ -1,4 +1,4 @@
-"""Fifteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
+"""Sixteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
 
 Their values are frozen in data/golden.json. A change here changes the hashes there.
 """
@@ -128,6 +128,21 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "risk": {"drawdown_limit": 2.0, "breaker_action": "pause", "pause_steps": 10},
         "recovery": {"ramp_steps": 8},
         "fees": {"maker_rate": 0.02, "rounding": 0.01},
+    },
+    "schedule": {
+        "steps": 200,
+        "market": {"volatility": 0.04, "news_rate": 0.005, "news_strength": 0.2},
+        "flow": {"clustering": 0.4, "news_excitation": 0.4, "price_sensitivity": 8.0},
+        "quoting": {"volatility_factor": 0.5},
+        "recovery": {"ramp_steps": 15, "disconnect_rate": 0.01, "outage_steps": 7},
+        "schedule": {
+            "arrival_rate": [[0, 1.5], [60, 0.4], [150, 2.0]],
+            "informed_fraction": [[140, 3.0]],
+            "volatility": [[30, 0.5], [140, 2.5]],
+            "amplitude": 0.8,
+            "news": [[141, 0.4], [170]],
+            "pauses": [{"start": 100, "steps": 20, "quotes": "rest"}, {"start": 142, "steps": 8}],
+        },
     },
     "replay": {
         "steps": 90,

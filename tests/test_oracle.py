@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, seed, settings
 import mcmm
 from mcmm.metrics import HALT_REASONS, NAMES
 from mcmm.plan import size_thresholds
+from mcmm.schedule import SHAPES
 
 LEAST = 20  # scenarios in which each of the below has to act
-SCENARIOS, REPLAYS = 100, 90  # of each regime
+SCENARIOS, REPLAYS = 100, 110  # of each regime
 
 BREAKERS = [*cases.BREAKERS, "drawdown from the start", "marks at fair value", "unwinding", "second trip"]
 BREAKERS += ["quotes after a pause"]
@@ -50,6 +51,8 @@ RANDOM = [
     *("informed by probability", "informed by outcome", "price sensitivity", "reference", "resolution"),
     *("outage", "fill of a stale quote", "quotes after an outage", "recovery ramp"),
     *("glosten_milgrom widened", "lmsr widened"),
+    *("scheduled news", "fill while the venue pauses", "quotes after a venue's pause"),
+    *(f"schedule of {shape}" for shape in ("arrival_rate", "informed_fraction", "volatility")),
 ]
 REPLAYED = ["limit order filled", "limit order refused", "fair value moved"]
 
@@ -61,6 +64,7 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
     quoted = [t for t, row in enumerate(rows) if row["quoting"]]
     filled = m["fills"] > 0
     replay = case.orders is not None
+    resumed = min((pause.start + pause.steps for pause in s.schedule.pauses), default=0)
     takers = s.flow.model == "takers"
     learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov")
     widened = result.acted & {"recovery ramp", "passive quote"}
@@ -89,6 +93,8 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
         "quotes after an outage": any(not rows[t - 1]["quoting"] for t in quoted[1:]) and not m["trips"],
         "fees rounded up": m["fees"] > 0 and s.fees.rounding > 0,
         "rebate": m["fees"] < 0,
+        **{f"schedule of {shape}": filled and bool(getattr(s.schedule, shape)) for shape in SHAPES},
+        "quotes after a venue's pause": any(row["quoting"] for row in rows[resumed:]) and resumed > 0,
         "prices without a grid": filled and not s.ticks,
         "unbounded grid": filled and not s.bounded and s.ticks > 0,
         "fair value moved": m["final_probability"] != rows[0]["probability"] and replay,

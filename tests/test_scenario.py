@@ -91,6 +91,13 @@ outage_steps = 20
 stale_quotes = false
 conservative_multiplier = 3.0
 ramp_steps = 50
+[schedule]
+arrival_rate = []
+informed_fraction = []
+volatility = []
+amplitude = 1.0
+news = []
+pauses = []
 """
 
 ARITHMETIC = {
@@ -170,7 +177,7 @@ def test_replace_leaves_the_rest_alone() -> None:
 
 def test_digest() -> None:
     # Stored with results: a change of it makes every stored run another study's.
-    assert Scenario().digest() == "210ed525f4949f99e9e95873584d5da69b958791d273c3d6d15768988d033d8f"
+    assert Scenario().digest() == "7e74d8b4f31bb9638b520805f0bc5a368b2954e70d11807ba9f805541c28c323"
     assert Scenario(quoting={"base_spread": 1}).digest() == Scenario(quoting={"base_spread": 1.0}).digest()
     assert Scenario(fees={"maker_rate": -0.0}).digest() == Scenario().digest()
     digests = {Scenario().replace({name: value}).digest() for name, value in PANEL.items()}
@@ -228,6 +235,7 @@ FREE = {
     for name, schema in SCHEMA["$defs"][title]["properties"].items()
     if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps", "rounding"}
     and not name.startswith("size_")
+    and "rows" not in schema.get("rule", "")
 }
 
 
@@ -254,6 +262,17 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     changes["flow.size_distribution"] = law
 
     process = changes.get("market.process", "logit")
+    days = st.lists(st.integers(0, steps - 1), max_size=3, unique=True).map(sorted)
+    if changes.get("flow.model", "takers") == "takers":
+        changes["schedule.arrival_rate"] = [[start, draw(st.floats(0, 1))] for start in draw(days)]
+    if process == "logit" and changes.get("flow.model") != "replay":
+        changes["schedule.news"] = [[start, draw(st.floats(0, 1))] for start in draw(days)]
+        changes["schedule.volatility"] = [[start, draw(st.floats(0, 1e6))] for start in draw(days)]
+    changes["schedule.amplitude"] = draw(st.sampled_from([0.0, 0.5, 1.0]))
+    if draw(st.booleans()):
+        changes["schedule.pauses"] = [
+            {"start": steps - 1, "steps": 3, "quotes": draw(st.sampled_from(["rest", "cancel"]))}
+        ]
     if process == "arithmetic":
         changes |= ARITHMETIC | {"market.initial_mid": draw(st.floats(-1e9, 1e9))}
         changes["quoting.policy"] = draw(st.sampled_from(["symmetric", "avellaneda_stoikov"]))

@@ -406,6 +406,8 @@ def test_the_schema_says_what_an_editor_needs() -> None:
     assert schema["$schema"].startswith("https://json-schema.org/draft/")
     assert schema["title"] == "Scenario"
     assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Pause"]["required"] == ["start", "steps"]
+    del schema["$defs"]["Pause"]
     without_default = set()
     for table in schema["$defs"].values():
         assert table["additionalProperties"] is False

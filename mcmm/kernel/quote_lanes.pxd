@@ -41,6 +41,31 @@ cdef inline void permit(Block* b, bint rests) noexcept nogil:
             b.ask_size[i] = b.ask_size[i] if barred == 0.0 else 0.0
 
 
+cdef inline void cancel_disconnected(Block* b) noexcept nogil:
+    """Where quotes may rest while the venue pauses, and a lost connection still cancels them."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.bid_size[i] = b.bid_size[i] if b.down[i] == 0.0 else 0.0
+        b.ask_size[i] = b.ask_size[i] if b.down[i] == 0.0 else 0.0
+
+
+cdef inline void hold_back(Block* b, bint cancels) noexcept nogil:
+    """The venue pauses: nobody may quote."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.quoting[i] = 0.0
+        if cancels:
+            b.bid_size[i] = 0.0
+            b.ask_size[i] = 0.0
+
+
+cdef inline void resume(Block* b) noexcept nogil:
+    """The venue is back: the recovery ramp begins anew, as it does after an outage."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.ramp[i] = 0.0
+
+
 cdef inline void unwind(Block* b, const Settings* s) noexcept nogil:
     cdef Py_ssize_t i
     cdef double slippage = s.unwind_slippage

@@ -32,6 +32,11 @@ cdef enum Action:
     PAUSE = 1
     FLATTEN = 2
 
+# The columns of a piece of a schedule: from `PIECE_START` on these settings hold, until the next piece.
+cdef enum:
+    PIECE_START, PIECE_VOLATILITY, PIECE_VARIANCE, PIECE_ARRIVAL_BASE, PIECE_ARRIVAL_BOUND, PIECE_INFORMED_BOUND
+    PIECE_NEWS_BOUND, PIECE_NEWS_STRENGTH, PIECE_HAS_NEWS, PIECE_PAUSED, PIECE_CANCELS, PIECE_COLUMNS
+
 cdef enum Reason:
     NO_REASON = 0
     DRAWDOWN = 1
@@ -76,6 +81,8 @@ cdef struct Settings:
     # recovery
     bint may_stop, has_outages, ramps, stale_quotes
     double disconnect_bound, outage_steps, ramp_extra, ramp_steps
+    # the venue's pauses; keeps_quotes: some quote may rest without being revised
+    bint keeps_quotes, venue_paused, venue_cancels, venue_resumes
 
 cdef struct Tables:
     # thresholds of the size draw, padded with 2^53; replay's one order a step (side 0: none, fair NaN: none)
@@ -86,6 +93,9 @@ cdef struct Tables:
     const double* order_size
     const double* order_limit
     const double* order_fair
+    # the schedule, a row of PIECE_COLUMNS a piece; none: no schedule
+    Py_ssize_t pieces
+    const double* piece_rows
 
 cdef struct Block:
     # fair value: p, its hidden coordinate (logit x, walk b, price s), and the outcome

@@ -13,9 +13,10 @@ from mcmm.kernel.mark_lanes cimport (
     move_to, resolve_threshold, roll_loss, roll_volume, trip,
 )
 from mcmm.kernel.quote_lanes cimport (
-    add_logit_sd, add_threshold_sd, cap_exposure, connect, gate, permit, place_on_grid, place_unbounded,
-    place_within, price_glosten_milgrom, price_lmsr, quote_adaptive, quote_avellaneda_stoikov, quote_plainly,
-    quote_symmetric, reduce_only, refer, rest, roll_window, size_by_inventory, size_unlimited, tally, unwind, widen,
+    add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, gate, hold_back, permit,
+    place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive,
+    quote_avellaneda_stoikov, quote_plainly, quote_symmetric, reduce_only, refer, rest, resume, roll_window,
+    size_by_inventory, size_unlimited, tally, unwind, widen,
 )
 from mcmm.kernel.random cimport (
     ARRIVAL, ASK_HIT, BID_HIT, DISCONNECT, FAIR, HERD, INFORMED, NEWS, NEWS_DIRECTION, REFERENCE, SIDE, SIZE,
@@ -32,13 +33,14 @@ from mcmm.kernel.trade_lanes cimport (
 
 
 cdef void draw_steps(
-    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad
+    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad, bint scheduled_news
 ) noexcept nogil:
     """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses."""
     if s.process != CONSTANT and s.flow != REPLAY:
         draw_normals(b.z, seed, path, quad, FAIR)
         if s.has_news:
             draw(b.u_news, seed, path, quad, NEWS)
+        if s.has_news or scheduled_news:
             draw(b.u_direction, seed, path, quad, NEWS_DIRECTION)
     if s.flow == TAKERS:
         draw(b.u_arrival, seed, path, quad, ARRIVAL)
@@ -67,10 +69,18 @@ cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
     """Connection, who may quote, and what a trip of the step before still has to close."""
     if s.has_outages:
         connect(b, s, step & 3)
-    if s.stale_quotes:
+    if s.keeps_quotes:
         permit(b, True)
+        if s.has_outages and not s.stale_quotes:
+            cancel_disconnected(b)
     else:
         permit(b, False)
+    if s.venue_paused and s.venue_cancels:
+        hold_back(b, True)
+    elif s.venue_paused:
+        hold_back(b, False)
+    elif s.venue_resumes:
+        resume(b)
     if s.action == FLATTEN:
         unwind(b, s)
 
@@ -116,7 +126,7 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
-    if s.stale_quotes:
+    if s.keeps_quotes:
         rest(b)
     if s.moves_mid:
         roll_window(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
@@ -152,7 +162,7 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
     if step >= s.close_from:
         reduce_only(b)
     if s.may_stop:
-        if s.stale_quotes:
+        if s.keeps_quotes:
             gate(b, True)
         else:
             gate(b, False)
@@ -173,7 +183,7 @@ cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noex
         fill(b, s, True)
     else:
         fill(b, s, False)
-    if s.stale_quotes:
+    if s.keeps_quotes:
         use_up(b)
     if s.maker_rate != 0.0:
         if s.policy == LMSR:

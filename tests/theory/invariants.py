@@ -206,8 +206,15 @@ def silence(run: Run) -> None:
     v, t, s = run.values, run.trace, run.scenario
     quiet = t["quoting"] == 0
     resting = quiet & ((t["bid_size"] > 0) | (t["ask_size"] > 0))
+    paused = np.zeros_like(run.step, dtype=bool)
+    for pause in s.schedule.pauses:
+        inside = (run.step >= pause.start) & (run.step < pause.start + pause.steps)
+        paused |= inside & (pause.quotes == "rest")
+        assert quiet[:, inside[0]].all()
+        if pause.quotes == "cancel":
+            assert not resting[:, inside[0]].any()
     if not s.recovery.stale_quotes:
-        assert not resting.any()
+        assert not (resting & ~paused).any()
     assert not (quiet & (t["bid_size"] == 0) & (t["bought"] > 0)).any()
     assert not (quiet & (t["ask_size"] == 0) & (t["sold"] > 0)).any()
     for side, fill in (("bid", "bought"), ("ask", "sold")):
@@ -237,7 +244,7 @@ def outages(run: Run) -> None:
     """Without trips silence is an outage: as many as counted, each of outage_steps, a step between."""
     v, t, s = run.values, run.trace, run.scenario
     assert s.recovery.disconnect_rate > 0 or not v["outages"].any()
-    if v["trips"].any():
+    if v["trips"].any() or s.schedule.pauses:
         return
     quiet = (t["quoting"] == 0).astype(int)
     begins = np.diff(quiet, axis=1, prepend=0) == 1

@@ -72,6 +72,7 @@ MAKER: dict[str, Any] = {
     "recovery.conservative_multiplier": 1.5,
     "recovery.ramp_steps": 5,
     "market.initial_mid": 0.4,
+    "schedule.pauses": [{"start": 40, "steps": 30, "quotes": "rest"}, {"start": 150, "steps": 20}],
 }
 # Each needs another setting before it acts.
 GATED: dict[str, dict[str, Any]] = {
@@ -98,7 +99,7 @@ def taken(trace: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_the_list_of_the_makers_settings_is_whole() -> None:
-    tables = ("fees.", "quoting.", "risk.", "recovery.")
+    tables = ("fees.", "quoting.", "risk.", "recovery.", "schedule.pauses")
     names = {name for name in mcmm.Scenario.settings() if name.startswith(tables)}
     assert names == {name for name in (*MAKER, *GATED) if name.startswith(tables)}
 

@@ -236,6 +236,7 @@ FREE = {
     if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps", "rounding"}
     and not name.startswith("size_")
     and "rows" not in schema.get("rule", "")
+    and name != "parameters"
 }
 
 

@@ -28,8 +28,8 @@ from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
 from mcmm.kernel.schedule cimport follow_schedule, news_until
 from mcmm.kernel.state cimport (
-    CUSTOM, GLOSTEN_MILGROM, INTENSITY, LANES, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD, VIEW_ROWS, Block,
-    QuoteFunction, Settings, Tables, Windows,
+    CUSTOM, DRAWDOWN, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
+    VIEW_ROWS, Block, QuoteFunction, Settings, Tables, Windows,
 )
 
 cdef extern from *:
@@ -68,7 +68,8 @@ cdef extern from *:
 cdef enum:
     FILLS, VOLUME_, NOTIONAL, FEES, PNL, PNL_FAIR, PNL_SETTLED, SPREAD_PNL, INVENTORY_PNL, MAX_DRAWDOWN
     MAX_DRAWDOWN_FAIR, AVERAGE_SPREAD, FINAL_INVENTORY, MAX_INVENTORY, MAX_EXPOSURE, QUOTED_FRACTION, TRIPS, HALT_STEP
-    HALT_REASON, BREAKER_OVERSHOOT, OUTAGES, INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
+    HALT_REASON, BREAKER_OVERSHOOT, DELAY_COST, UNWINDING_COST, REALISED_OVERSHOOT, OUTAGES
+    INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
     INFORMED_VOLUME, INFORMED_PNL, FINAL_MID
     FINAL_PROBABILITY, OUTCOME_, ROWS
 
@@ -189,12 +190,18 @@ cdef bint run_step(
     return True
 
 
+cdef inline double mark_after_trip(const Block* b, const Settings* s, Py_ssize_t lane) noexcept nogil:
+    """pnl at risk.mark once what the first trip did is over: its pause, its unwinding, or with a halt the path."""
+    cdef bint paused = b.trips[lane] > 1.0 or b.pause[lane] == 0.0
+    return b.resumed_mark[lane] if s.action == PAUSE and paused else b.marked[lane]
+
+
 cdef void close_block(
     Block* b, const Settings* s, uint64_t seed, uint64_t path, double* out, Py_ssize_t stride, Py_ssize_t lanes
 ) noexcept nogil:
     """Settle, and write a column of metrics for each of the first `lanes` lanes."""
     cdef Py_ssize_t i
-    cdef double outcome, quoted
+    cdef double outcome, quoted, aside
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
         draw(b.u_side, seed, path, 0, OUTCOME)
         for i in range(LANES):
@@ -224,6 +231,13 @@ cdef void close_block(
         out[HALT_STEP * stride + i] = b.halt_step[i]
         out[HALT_REASON * stride + i] = b.halt_reason[i]
         out[BREAKER_OVERSHOOT * stride + i] = b.overshoot[i]
+        aside = b.trip_mark[i] - mark_after_trip(b, s, i) if b.trips[i] > 0.0 else NAN
+        out[DELAY_COST * stride + i] = aside if s.action != FLATTEN else aside * 0.0
+        out[UNWINDING_COST * stride + i] = aside if s.action == FLATTEN else aside * 0.0
+        out[REALISED_OVERSHOOT * stride + i] = (
+            (b.trip_reference[i] - mark_after_trip(b, s, i)) - s.drawdown_limit
+            if b.halt_reason[i] == <double>DRAWDOWN else NAN
+        )
         out[OUTAGES * stride + i] = b.outages[i]
         out[INVENTORY_LIMIT_STEPS * stride + i] = b.inventory_limit_steps[i]
         out[EXPOSURE_LIMIT_STEPS * stride + i] = b.exposure_limit_steps[i]

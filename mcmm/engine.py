@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PATHS", "core_info", "run_rows", "simulate"]
 
 MAX_PATHS = 10**8
-"""The most paths held in memory at once: 28 numbers each."""
+"""The most paths held in memory at once: 31 numbers each."""
 
 _MAX_TRACED = 10**8  # numbers in a trace
 _LAST_PATH = 2**48

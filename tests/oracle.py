@@ -472,6 +472,7 @@ class Path:
             "halt_step": breaker.halt_step,
             "halt_reason": breaker.halt_reason,
             "breaker_overshoot": breaker.overshoot,
+            **dict(zip(("delay_cost", "unwinding_cost", "realised_overshoot"), breaker.costs(), strict=True)),
             "outages": sums.outages,
             "inventory_limit_steps": sums.inventory_limit_steps,
             "exposure_limit_steps": sums.exposure_limit_steps,

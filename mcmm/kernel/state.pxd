@@ -196,6 +196,9 @@ cdef struct Block:
     double halt_step[LANES]
     double halt_reason[LANES]
     double overshoot[LANES]
+    double trip_mark[LANES]         # pnl at risk.mark at the first trip
+    double trip_reference[LANES]    # what its drawdown was measured from
+    double resumed_mark[LANES]      # pnl at risk.mark at the end of the first pause
     double outages[LANES]
     double inventory_limit_steps[LANES]
     double exposure_limit_steps[LANES]

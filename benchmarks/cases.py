@@ -30,6 +30,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
     "symmetric": {"quoting": {"policy": "symmetric"}},
     "avellaneda_stoikov": {"quoting": {"policy": "avellaneda_stoikov"}},
+    "glosten_milgrom": {"market": {"tick_size": 0.0}, "quoting": {"policy": "glosten_milgrom"}},
+    "lmsr": {"market": {"tick_size": 0.0}, "quoting": {"policy": "lmsr"}},
     # The setting of the paper's tables; there a path has 200 steps.
     "avellaneda_stoikov 2008": {
         "steps": 200,

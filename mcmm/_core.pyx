@@ -23,7 +23,10 @@ from mcmm.kernel cimport fair, special
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
-from mcmm.kernel.state cimport LANES, REPLAY, THRESHOLD, INTENSITY, Block, Settings, Tables, Windows
+from mcmm.kernel.schedule cimport follow_schedule, news_until
+from mcmm.kernel.state cimport (
+    GLOSTEN_MILGROM, INTENSITY, LANES, PIECE_COLUMNS, REPLAY, THRESHOLD, Block, Settings, Tables, Windows,
+)
 
 cdef extern from *:
     """
@@ -86,6 +89,7 @@ cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) 
         b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
         b.hidden[i] = s.initial_walk if s.process == THRESHOLD else s.initial_logit
         b.mid[i] = s.initial_mid
+        b.belief[i] = s.initial_belief if s.policy == GLOSTEN_MILGROM else 0.0
         b.ramp[i] = s.ramp_steps
         b.excitation[i] = s.excitation_start
         b.quoting[i] = 1.0
@@ -205,15 +209,24 @@ cdef void run_block(
     Block* b, const Settings* s, const Tables* t, Windows* w, uint64_t seed, uint64_t path,
     double* trace, Py_ssize_t traced, const volatile int* stop,
 ) noexcept nogil:
-    cdef Py_ssize_t step
+    cdef Py_ssize_t step, piece = -1
+    cdef bint news
+    cdef Settings now
+    cdef const Settings* current = s
+    if t.pieces:
+        now = s[0]
+        current = &now
     open_block(b, s, seed, path)
     open_windows(w, s)
     for step in range(s.steps):
+        if t.pieces:
+            piece = follow_schedule(&now, t, piece, step)
         if step & 3 == 0:
             if stop != NULL and stop[0]:
                 return
-            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2)
-        run_step(b, s, t, w, step, trace, traced)
+            news = t.pieces > 0 and news_until(t, piece, step + 4)
+            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news)
+        run_step(b, current, t, w, step, trace, traced)
 
 
 cdef void* aligned(void* memory) noexcept nogil:
@@ -233,15 +246,18 @@ cdef class Plan:
         Whether they are to be bisected, and so padded to one less than a power of two.
     orders : contiguous array of float64, shape (4, steps), or None
         Side, size, limit and fair value of the order of each step, for replay.
+    pieces : contiguous array of float64, shape (pieces, PIECE_COLUMNS), or None
+        The schedule, the first piece from step 0 on (kernel/state.pxd).
     """
 
     cdef Settings settings
     cdef Tables tables
     cdef object owned
 
-    def __init__(self, dict fields, double[::1] size_thresholds, bint bisects, double[:, ::1] orders=None):
+    def __init__(self, dict fields, double[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
+                 double[:, ::1] pieces=None):
         self.settings = fields
-        self.owned = (size_thresholds, orders)
+        self.owned = (size_thresholds, orders, pieces)
         memset(&self.tables, 0, sizeof(Tables))
         self.tables.thresholds = size_thresholds.shape[0]
         self.tables.bisects = bisects
@@ -252,6 +268,11 @@ cdef class Plan:
             self.tables.order_size = &orders[1, 0]
             self.tables.order_limit = &orders[2, 0]
             self.tables.order_fair = &orders[3, 0]
+        if pieces is not None:
+            if pieces.shape[1] != PIECE_COLUMNS:
+                raise ValueError("the schedule does not have the core's shape")
+            self.tables.pieces = pieces.shape[0]
+            self.tables.piece_rows = &pieces[0, 0]
 
     def run(
         self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, ::1] trace=None, int[::1] stop=None
@@ -336,6 +357,16 @@ def normals_of(uint64_t radius_word, uint64_t angle_word):
 def exponential(double x):
     """e^x as the core computes it."""
     return special.exponential(x)
+
+
+def exponential_less_one(double x):
+    """e^x - 1 as the core computes it."""
+    return special.exponential_less_one(x)
+
+
+def logarithm_of_one_plus(double x):
+    """ln(1 + x) as the core computes it."""
+    return special.logarithm_of_one_plus(x)
 
 
 def logarithm(double x):

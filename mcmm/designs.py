@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-__all__ = ["MAX_POINTS", "Grid", "Span", "Value"]
+__all__ = ["MAX_POINTS", "Cell", "Points", "Span", "Value"]
 
 MAX_POINTS = 1_000_000
 # Twelve digits hide the last bits of a power or a product, in which two machines' libraries may differ.
 _DIGITS = 12
 
-Value = bool | int | float | str
+Cell = bool | int | float | str
+Value = Cell | list[Any]
 
 _TABLE = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=True)
 
@@ -73,53 +74,78 @@ def _form(axis: object) -> str:
     return "span" if isinstance(axis, Mapping | Span) else "values"
 
 
-_Values = Annotated[tuple[Value, ...], Field(strict=False, min_length=1)]
+def _lists(value: object) -> object:
+    """Turn tuples within an axis' values into lists, as a file has them."""
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+_Values = Annotated[tuple[Value, ...], Field(strict=False, min_length=1), BeforeValidator(_lists)]
 Axis = Annotated[Annotated[_Values, Tag("values")] | Annotated[Span, Tag("span")], Discriminator(_form)]
 
 
-class Grid(BaseModel):
-    """Every combination of the axes' values; the first axis varies slowest.
+class Points(BaseModel):
+    """Every combination of the axes' values, the first axis varying slowest; or a list of points.
 
     Attributes
     ----------
-    design : {"grid"}
-        How the points are laid out.
+    design : {"grid", "list"}
+        How the points are laid out: `list` takes the first value of every axis, then the second, and so on.
     axes : dict of str to (tuple of values or Span)
-        By dotted name of a scenario's setting.
+        By dotted name of a scenario's setting. A value may be a list where the setting is one.
     """
 
     model_config = _TABLE
 
-    design: Literal["grid"] = "grid"
+    design: Literal["grid", "list"] = "grid"
     axes: dict[str, Axis] = Field(min_length=1)
 
-    @field_validator("axes")
-    @classmethod
-    def _distinct(cls, axes: dict[str, Axis]) -> dict[str, Axis]:
-        for name, axis in axes.items():
-            values = axis.values() if isinstance(axis, Span) else axis
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for name, values in self._spread.items():
             for i, value in enumerate(values):
                 if isinstance(value, float) and math.isnan(value):
-                    raise ValueError(f"{name} must not hold NaN")
-                if value in values[:i]:
-                    raise ValueError(f"{name} must not hold a value twice, got {value!r} again")
-        return axes
+                    raise ValueError(f"axes: {name} must not hold NaN")
+                if self.design == "grid" and value in values[:i]:
+                    raise ValueError(f"axes: {name} must not hold a value twice, got {value!r} again")
+        if self.design == "list":
+            if len({len(values) for values in self._spread.values()}) > 1:
+                lengths = ", ".join(f"{name} {len(values)}" for name, values in self._spread.items())
+                raise ValueError(f"axes: must be of one length in a list of points, got {lengths}")
+            seen: set[str] = set()
+            for point in range(self.count):
+                row = repr(self.at(point))
+                if row in seen:
+                    raise ValueError(f"axes: must not make a point twice, got {row} again")
+                seen.add(row)
+        return self
 
     @cached_property
-    def values(self) -> dict[str, tuple[Value, ...]]:
-        """Each axis' values, by its name."""
+    def _spread(self) -> dict[str, tuple[Value, ...]]:
         return {name: axis.values() if isinstance(axis, Span) else axis for name, axis in self.axes.items()}
 
     @cached_property
+    def values(self) -> dict[str, tuple[Value, ...]]:
+        """Each axis' values, by its name, each once."""
+        if self.design == "grid":
+            return self._spread
+        return {
+            name: tuple({repr(value): value for value in values}.values())
+            for name, values in self._spread.items()
+        }
+
+    @cached_property
     def count(self) -> int:
-        """How many points the grid has."""
-        return math.prod(len(values) for values in self.values.values())
+        """How many points there are."""
+        lengths = [len(values) for values in self._spread.values()]
+        return math.prod(lengths) if self.design == "grid" else lengths[0]
 
     def at(self, point: int) -> dict[str, Value]:
         """Return each axis' value at a point."""
+        if self.design == "list":
+            return {name: values[point] for name, values in self._spread.items()}
         found: list[tuple[str, Value]] = []
         rest = point
-        for name, values in reversed(self.values.items()):
+        for name, values in reversed(self._spread.items()):
             rest, position = divmod(rest, len(values))
             found.append((name, values[position]))
         return dict(reversed(found))

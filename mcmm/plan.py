@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmm._isa import core
+from mcmm.schedule import multiplier, turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ __all__ = ["make_plan", "size_thresholds", "size_weights"]
 # As the enums of kernel/state.pxd.
 _PROCESSES = {"logit": 1, "threshold": 2, "arithmetic": 3}
 _FLOWS = {"takers": 0, "intensity": 1, "replay": 2}
-_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2}
+_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2, "glosten_milgrom": 3, "lmsr": 4}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _DRAW_0 = 2.0**52  # the draw of word 0
@@ -123,12 +124,13 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
     bounded, grid = scenario.bounded, scenario.ticks > 0
     unit = 1.0 / scenario.ticks if grid else 1.0
     process = _PROCESSES[market.process]
-    if market.process == "logit" and market.volatility == 0.0 and market.news_rate == 0.0:
+    day = scenario.schedule
+    if market.process == "logit" and not (market.volatility or market.news_rate or day.news):
         process = 0
     p_0 = market.initial_probability
     textbook = quoting.policy == "avellaneda_stoikov" and not bounded
     quote_size = 1 if textbook else quoting.quote_size
-    moves_mid = bounded and quoting.policy != "symmetric"
+    moves_mid = bounded and quoting.policy in ("adaptive", "avellaneda_stoikov")
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
     has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
@@ -155,7 +157,7 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "flow": _FLOWS[flow.model],
         "arrival_bound": bound(flow.arrival_rate),
         "arrival_base": flow.arrival_rate * (1.0 - flow.clustering),
-        "excitation_start": flow.clustering * flow.arrival_rate,
+        "excitation_start": flow.clustering * (flow.arrival_rate * multiplier(day, "arrival_rate", 0)),
         "excitation_decay": decay,
         "excitation_rise": flow.clustering * (1.0 - decay),
         "news_excitation": flow.news_excitation,
@@ -188,6 +190,14 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "log_term": 2.0
         / quoting.risk_aversion
         * core.logarithm(1.0 + quoting.risk_aversion / flow.intensity_decay),
+        "informed_share": quoting.assumed_informed_fraction,
+        "evidence": core.logarithm(
+            (1.0 + quoting.assumed_informed_fraction) / (1.0 - quoting.assumed_informed_fraction)
+        ),
+        "initial_belief": core.logit(scenario.initial_mid) if bounded else 0.0,
+        "liquidity": quoting.liquidity,
+        "cost_up": core.exponential_less_one(1.0 / quoting.liquidity),
+        "cost_down": core.exponential_less_one(-1.0 / quoting.liquidity),
         "has_news": market.news_rate > 0.0,
         "has_informed": flow.informed_fraction > 0.0,
         "has_herding": flow.herding > 0.0,
@@ -215,13 +225,47 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "action": _ACTIONS[risk.breaker_action],
         "pause_steps": float(risk.pause_steps),
         "unwind_slippage": risk.unwind_slippage,
-        "may_stop": has_breaker or has_outages,
+        "may_stop": has_breaker or has_outages or bool(day.pauses),
         "ramps": recovery.ramp_steps > 0
-        and (has_outages or (has_breaker and risk.breaker_action == "pause")),
+        and (has_outages or bool(day.pauses) or (has_breaker and risk.breaker_action == "pause")),
         "stale_quotes": recovery.stale_quotes and has_outages,
         "disconnect_bound": bound(recovery.disconnect_rate),
         "outage_steps": float(recovery.outage_steps),
         "ramp_extra": recovery.conservative_multiplier - 1.0,
         "ramp_steps": float(recovery.ramp_steps),
+        "keeps_quotes": (recovery.stale_quotes and has_outages)
+        or any(pause.quotes == "rest" for pause in day.pauses),
+        "venue_paused": False,
+        "venue_cancels": False,
+        "venue_resumes": False,
     }
-    return core.Plan(fields, size_thresholds(flow, quote_size), _searched(flow, quote_size), orders)
+    thresholds = size_thresholds(flow, quote_size)
+    return core.Plan(fields, thresholds, _searched(flow, quote_size), orders, _pieces(scenario))
+
+
+def _pieces(scenario: Scenario) -> NDArray[np.float64] | None:
+    """Return the settings that change with the step, a row from each step in which one does, as PIECE_*."""
+    market, flow, day = scenario.market, scenario.flow, scenario.schedule
+    starts = turns(day, scenario.steps)
+    strengths = {row[0]: row[1] if len(row) == 2 else market.news_strength for row in day.news}
+    rows = []
+    for step in starts:
+        volatility = market.volatility * multiplier(day, "volatility", step)
+        arrival_rate = flow.arrival_rate * multiplier(day, "arrival_rate", step)
+        pause = next((each for each in day.pauses if 0 <= step - each.start < each.steps), None)
+        rows.append(
+            (
+                step,
+                volatility,
+                volatility * volatility,
+                arrival_rate * (1.0 - flow.clustering),
+                bound(arrival_rate),
+                bound(flow.informed_fraction * multiplier(day, "informed_fraction", step)),
+                bound(1.0 if step in strengths else market.news_rate),
+                strengths.get(step, market.news_strength),
+                step in strengths or market.news_rate > 0.0,
+                pause is not None,
+                pause is not None and pause.quotes == "cancel",
+            )
+        )
+    return np.array(rows, dtype=np.float64) if rows else None

@@ -19,11 +19,17 @@ import tomli_w
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from mcmm import schedule
 from mcmm.errors import InputError, ScenarioError
 from mcmm.settings import NAMES, Setting, catalogue, json_schema, problems, shown, unknown
 from mcmm.tables import Tables
 
 __all__ = ["Scenario", "Setting"]
+
+CONTINUOUS = ("glosten_milgrom", "lmsr")
+"""The policies whose prices on bounded processes have no grid."""
+NEAREST = 1e-8
+"""Without a grid, what a first mid keeps from 0 and 1: log-odds of 18.4; a posterior is held to 20."""
 
 
 class Scenario(Tables):
@@ -32,8 +38,8 @@ class Scenario(Tables):
     Parameters
     ----------
     **settings : Any
-        ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk`` and ``recovery``, each
-        a dict; what is left out has its default.
+        ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk``, ``recovery`` and
+        ``schedule``, each a dict; what is left out has its default.
 
     Raises
     ------
@@ -75,10 +81,11 @@ class Scenario(Tables):
 
     @property
     def initial_mid(self) -> float:
-        """The maker's first mid, in dollars: as given, or initial_probability within 1 tick .. 1 - 1 tick."""
+        """The maker's first mid, in dollars: as given, or initial_probability within the prices there are."""
         if self.market.initial_mid is not None:
             return self.market.initial_mid
-        return min(max(self.market.initial_probability, 1 / self.ticks), 1 - 1 / self.ticks)
+        edge = 1 / self.ticks if self.ticks else NEAREST
+        return min(max(self.market.initial_probability, edge), 1 - edge)
 
     @property
     def resolution_step(self) -> int:
@@ -279,7 +286,7 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
     if not s.bounded:
         if market.initial_mid is None:
             yield "market.initial_mid", f"must be given {process}, whose price starts there"
-        if quoting.policy == "adaptive":
+        if quoting.policy not in ("symmetric", "avellaneda_stoikov"):
             yield "quoting.policy", f"must be symmetric or avellaneda_stoikov {process}"
         for name, off in {
             "fees.maker_rate": 0.0,
@@ -288,6 +295,11 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
         }.items():
             if s.get(name) != off:
                 yield name, f"must be {off} {process}, whose prices are not in (0, 1)"
+    elif quoting.policy in CONTINUOUS:
+        if s.ticks:
+            yield "market.tick_size", f"must be 0 with quoting.policy {quoting.policy}, which has no grid"
+        if market.initial_mid is not None and not NEAREST <= market.initial_mid <= 1 - NEAREST:
+            yield "market.initial_mid", f"must be >= {NEAREST} and <= 1 - {NEAREST}"
     elif not s.ticks:
         yield "market.tick_size", f"must be > 0 {process}: {quoting.policy} quotes need a grid"
     elif (
@@ -319,6 +331,7 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
     if flow.size_table and flow.size_distribution != "empirical":
         yield "flow.size_table", f"must be left out with flow.size_distribution {flow.size_distribution}"
 
+    yield from schedule.contradictions(s)
     if risk.close_steps > s.steps:
         yield "risk.close_steps", f"must be <= steps ({s.steps})"
     # Sizes are integer arithmetic and cash is counted in ticks: exact as long as they fit a double.

@@ -31,8 +31,7 @@ for _table, _model in _TABLES.items():
 NAMES = tuple(_FIELDS)
 """Every setting's dotted name, in the order of the tables."""
 
-_PLANNED = ("markets", "portfolio", "quoting.assumed_informed_fraction", "quoting.liquidity")
-_PLANNED_POLICIES = ("glosten_milgrom", "lmsr")
+_PLANNED = ("markets", "portfolio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +144,14 @@ def problems(error: ValidationError) -> list[str]:
             continue
         depth = 2 if place[0] in _TABLES else 1
         name = ".".join(str(part) for part in place[:depth])
-        if problem["type"] in ("extra_forbidden", "invalid_key"):
+        if problem["type"] in ("extra_forbidden", "invalid_key") and len(place) <= depth:
             lines.append(unknown(name))
         elif name in _TABLES:
             lines.append(f"{name}: must be a table, got {shown(value)}")
-        elif name == "quoting.policy" and value in _PLANNED_POLICIES:
-            lines.append(f"{name}: {value} is not available in this version; {catalogue()[name].rule}")
         else:
             rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
-            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {shown(value)}")
+            got = f"a key {place[-1]}" if problem["type"] == "extra_forbidden" else shown(value)
+            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {got}")
     return list(dict.fromkeys(lines))  # a union reports each of its members
 
 

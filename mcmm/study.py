@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mcmm import metrics, settings, statistics
-from mcmm.designs import MAX_POINTS, Grid, Span, Value
+from mcmm.designs import MAX_POINTS, Cell, Points, Span, Value
 from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
 from mcmm.scenario import Scenario
 
@@ -45,7 +45,8 @@ class Study(BaseModel):
         Seed of the random streams, 0 to 2**64 - 1.
     points : dict
         ``{"axes": {"quoting.base_spread": [0.02, 0.04], ...}}``; an axis is a list of values or
-        ``{"low": ..., "high": ..., "count": ..., "scale": "linear" or "log", "integer": ...}``.
+        ``{"low": ..., "high": ..., "count": ..., "scale": "linear" or "log", "integer": ...}``. With
+        ``"design": "list"`` point i has every axis' i-th value.
     question : str, optional
         What the study asks.
     objective : str, optional
@@ -74,7 +75,7 @@ class Study(BaseModel):
     paths: int = Field(ge=1, le=MAX_PATHS)
     seed: int = Field(ge=0, lt=2**64)
     objective: str = "pnl_settled.mean"
-    layout: Grid = Field(alias="points")
+    layout: Points = Field(alias="points")
 
     def __init__(self, **tables: Any) -> None:
         try:
@@ -230,13 +231,15 @@ class Study(BaseModel):
 
     def steps_at(self, point: int) -> int:
         """Return the length of a point's paths, in steps."""
-        return int(self.at(point)["steps"]) if "steps" in self.axes else self.scenario.steps
+        return int(_cell(self.at(point)["steps"])) if "steps" in self.axes else self.scenario.steps
 
     def path_steps(self) -> int:
         """Return how many steps all paths of all points take together."""
         if "steps" not in self.axes:
             return self.count * self.paths * self.scenario.steps
-        lengths = [int(value) for value in self.axes["steps"]]
+        if self.layout.design == "list":
+            return sum(self.steps_at(point) for point in range(self.count)) * self.paths
+        lengths = [int(_cell(value)) for value in self.axes["steps"]]
         return self.count // len(lengths) * sum(lengths) * self.paths
 
     def points(self) -> pd.DataFrame:
@@ -251,10 +254,10 @@ class Study(BaseModel):
 
         return pd.DataFrame(self.columns(), index=pd.RangeIndex(self.count, name="point"))
 
-    def columns(self) -> dict[str, list[Value]]:
-        """Return each axis' value at every point; whole numbers beside others are floats here."""
+    def columns(self) -> dict[str, list[Cell]]:
+        """Return each axis' value at every point; whole numbers beside others are floats, lists texts."""
         rows = [self.layout.at(point) for point in range(self.count)]
-        columns = {name: [row[name] for row in rows] for name in self.axes}
+        columns = {name: [_cell(row[name]) for row in rows] for name in self.axes}
         for name, values in self.axes.items():
             if {type(value) for value in values} == {int, float}:
                 columns[name] = [float(value) for value in columns[name]]
@@ -267,11 +270,20 @@ class Study(BaseModel):
         """
         decides = {
             "scenario": self.scenario.digest(),
-            "axes": [[name, [repr(value) for value in values]] for name, values in self.axes.items()],
+            "axes": [[name, [repr(_cell(value)) for value in values]] for name, values in self.axes.items()],
             "paths": self.paths,
             "seed": self.seed,
         }
+        if self.layout.design == "list":
+            decides["points"] = [
+                [repr(_cell(value)) for value in self.at(point).values()] for point in range(self.count)
+            ]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _cell(value: Value) -> Cell:
+    """Return a value as a column can hold it: a list as its JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list) else value
 
 
 def _scenario_file(path: Path) -> Scenario:
@@ -294,7 +306,7 @@ def _nearest(name: str, known: Any) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-_AXIS = "a list of numbers, texts or true and false, or a table with low, high and count"
+_AXIS = "a list of numbers, texts, lists or true and false, or a table with low, high and count"
 _RULES = {
     "name": "text of at least one character",
     "question": "text",
@@ -303,7 +315,7 @@ _RULES = {
     "paths": f"a whole number >= 1 and <= {MAX_PATHS}",
     "seed": "a whole number >= 0 and < 2**64",
     "points": "a table",
-    "points.design": "grid in this version",
+    "points.design": "grid or list",
     "points.axes": "a table with an axis or more",
     "low": "a finite number",
     "high": "a finite number",
@@ -351,5 +363,5 @@ def _known(where: tuple[int | str, ...]) -> list[str]:
     if "axes" in where:
         return list(Span.model_fields)
     if "points" in where[:-1]:
-        return list(Grid.model_fields)
+        return list(Points.model_fields)
     return [field.alias or name for name, field in Study.model_fields.items()]

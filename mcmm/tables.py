@@ -10,10 +10,20 @@ import sys
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
-__all__ = ["Fees", "Flow", "Market", "Quoting", "Recovery", "Risk", "Table", "Tables"]
+__all__ = ["Fees", "Flow", "Market", "Pause", "Quoting", "Recovery", "Risk", "Schedule", "Table", "Tables"]
 
 STEPS = 10**8
 """The longest path."""
@@ -56,6 +66,22 @@ WholeLimit = Annotated[
 # TOML and JSON have lists only; kept as tuples, so that a table stays frozen.
 Row = Annotated[tuple[Count, Annotated[float, Field(ge=0, le=1e12)]], Strict(False)]
 Rows = Annotated[tuple[Row, ...], Strict(False)]
+
+Step = Annotated[int, Field(ge=0, lt=STEPS)]
+Shape = Annotated[
+    tuple[Annotated[tuple[Step, Annotated[float, Field(ge=0, le=LARGE)]], Strict(False)], ...], Strict(False)
+]
+
+
+def _news_form(row: Any) -> str:
+    return "step" if isinstance(row, list | tuple) and len(row) == 1 else "step and strength"
+
+
+News = Annotated[
+    Annotated[tuple[Step], Strict(False), Tag("step")]
+    | Annotated[tuple[Step, Share], Strict(False), Tag("step and strength")],
+    Discriminator(_news_form),
+]
 
 
 def _on_a_grid(tick_size: float) -> float:
@@ -131,7 +157,8 @@ class Market(Table):
     tick_size: TickSize = setting(
         0.01,
         "$ per contract",
-        "Smallest price increment; 0 for continuous prices (process arithmetic only).",
+        "Smallest price increment; 0 for continuous prices (process arithmetic, policies glosten_milgrom and "
+        "lmsr).",
         rule=f"0, or 1/tick_size a whole number >= 4 and <= {TICKS}",
     )
     process: Literal["logit", "threshold", "arithmetic"] = setting(
@@ -236,12 +263,13 @@ class Fees(Table):
 class Quoting(Table):
     """The maker's policy: how it sets prices and sizes."""
 
-    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov"] = setting(
+    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"] = setting(
         "adaptive",
         "",
         "How prices are set: adaptive (a mid learnt from fills, a spread widened by imbalance and "
-        "inventory), symmetric (a constant spread) or avellaneda_stoikov (reservation price and spread of "
-        "their 2008 paper).",
+        "inventory), symmetric (a constant spread), avellaneda_stoikov (reservation price and spread of "
+        "their 2008 paper), glosten_milgrom (what the contract is worth given the next trade) or lmsr "
+        "(Hanson's market scoring rule).",
     )
     base_spread: Amount = setting(0.04, "$ per contract", "Spread at no imbalance and no inventory.")
     imbalance_factor: Amount = setting(
@@ -286,6 +314,12 @@ class Quoting(Table):
         "That shade, on a fill, with inventory at its limit; it grows from 0 at the threshold.",
     )
     risk_aversion: Positive = setting(0.1, "per $", "gamma of policy avellaneda_stoikov.")
+    assumed_informed_fraction: Fraction = setting(
+        0.1, "", "Policy glosten_milgrom: the share of takers that the maker takes to know the outcome."
+    )
+    liquidity: Annotated[float, Field(ge=0.01, le=LARGE)] = setting(
+        100.0, "contracts", "b of policy lmsr: the larger, the less a contract moves the price."
+    )
 
 
 class Risk(Table):
@@ -355,6 +389,52 @@ class Recovery(Table):
     )
 
 
+class Pause(Table):
+    """A stretch in which the venue takes no new quotes."""
+
+    start: Step = Field(description="Its first step.")
+    steps: Count = Field(description="Its length.")
+    quotes: Literal["cancel", "rest"] = Field(
+        "cancel", description="Whether the quotes in the book are cancelled, or rest and may be hit."
+    )
+
+
+def _shape(of: str) -> Any:
+    return setting(
+        (),
+        "steps",
+        f"What {of} is multiplied by over the path: each row holds from its step on, 1 before the first.",
+        rule="rows [step, multiplier], a whole number >= 0 and < 1e8 and a number >= 0 and <= 1e6",
+    )
+
+
+class Schedule(Table):
+    """The day's shape: what changes at given steps."""
+
+    arrival_rate: Shape = _shape("flow.arrival_rate")
+    informed_fraction: Shape = _shape("flow.informed_fraction")
+    volatility: Shape = _shape("market.volatility")
+    amplitude: Amount = setting(
+        1.0,
+        "",
+        "Scales the shapes: a multiplier m acts as 1 + amplitude * (m - 1); 0 is a day without shape.",
+    )
+    news: Annotated[tuple[News, ...], Strict(False)] = setting(
+        (),
+        "steps",
+        "Steps in which a news jump is certain (process logit), with its strength where it is not "
+        "market.news_strength.",
+        rule="rows [step] or [step, strength], a whole number >= 0 and < 1e8 and a number >= 0 and <= 1",
+    )
+    pauses: Annotated[tuple[Pause, ...], Strict(False)] = setting(
+        (),
+        "steps",
+        "Stretches in which the venue takes no new quotes; those in the book are cancelled, or rest.",
+        rule="rows {start, steps, quotes}, whole numbers start >= 0 and steps >= 1, quotes cancel (if left "
+        "out) or rest",
+    )
+
+
 class Tables(Table):
     """One market, its takers, the maker's policy, limits and recovery, and the length of a path."""
 
@@ -367,3 +447,4 @@ class Tables(Table):
     quoting: Quoting = Quoting()
     risk: Risk = Risk()
     recovery: Recovery = Recovery()
+    schedule: Schedule = Schedule()

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from cases_schedule import schedules
 from hypothesis import strategies as st
 
 from mcmm.scenario import Scenario
@@ -22,8 +23,8 @@ BREAKERS = tuple(
     for reason in ("drawdown", "loss", "volume")
     for action in ("halt", "pause", "flatten")
 )
-REGIMES = ("free", *BREAKERS, "outage", "inventory", "exposure", "news", "close")
-REPLAY_REGIMES = ("free", *BREAKERS, "inventory", "exposure", "close")
+REGIMES = ("free", *BREAKERS, "outage", "inventory", "exposure", "news", "close", "schedule")
+REPLAY_REGIMES = ("free", *BREAKERS, "inventory", "exposure", "close", "schedule")
 PATHS = 66  # more than a block of the core, and of no round size
 LANES = ((0, 65), (0, 1, 63), (62, 63, 64), (0, 31, 64), (7, 64, 65))
 EDGES = (0, 1, 62, 63, 64, 999, 1000, 2**32 - 64, 2**32 - 1, 2**32, 2**47, 2**48 - PATHS)
@@ -66,20 +67,25 @@ def scenarios(draw: st.DrawFn, regime: str = "free", replay: bool = False) -> Sc
     steps = draw(st.sampled_from((100, 1, 2, 5, 64, 300)) | st.integers(1, 300))
     process = draw(st.sampled_from(("logit", "logit", "threshold", "arithmetic")))
     bounded = process != "arithmetic"
+    continuous = bounded and draw(st.sampled_from((False, False, False, True, True)))
     market = draw(markets(process, steps))
+    if continuous:
+        market["tick_size"] = 0.0
     ticks = round(1 / market["tick_size"]) if market["tick_size"] else 0
     tables: Tables = {
         "market": market,
         "flow": draw(flows(process, replay)),
         "fees": draw(fees()) if bounded else {},
-        "quoting": draw(quoting(bounded, replay)),
+        "quoting": draw(quoting(bounded, replay, continuous)),
         "risk": draw(risk(bounded, steps)),
         "recovery": {} if replay else draw(recovery()),
     }
     tables = draw(overrides(regime, tables, steps, replay))
+    if regime == "schedule" or draw(st.sampled_from((False, False, False, True))):
+        tables["schedule"] = draw(schedules(tables, steps))
     scenario = {"steps": steps, **tables}
     if bounded and draw(st.booleans()):
-        low, high = 1 / ticks, 1 - 1 / ticks
+        low, high = (1 / ticks, 1 - 1 / ticks) if ticks else (1e-8, 1 - 1e-8)
         tables["market"]["initial_mid"] = draw(st.sampled_from((low, high, 0.5)) | st.floats(low, high))
     return Scenario.from_dict(scenario)
 
@@ -149,11 +155,13 @@ def fees(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def quoting(draw: st.DrawFn, bounded: bool, replay: bool) -> dict[str, Any]:
+def quoting(draw: st.DrawFn, bounded: bool, replay: bool, continuous: bool) -> dict[str, Any]:
     policies = ("symmetric", "avellaneda_stoikov")
+    if bounded:
+        policies = ("glosten_milgrom", "lmsr") if continuous else ("adaptive", "adaptive", *policies)
     return one_of(
         draw,
-        policy=("adaptive", "adaptive", *policies) if bounded else policies,
+        policy=policies,
         base_spread=(0.04, 0.0, 0.01, 0.1, 0.6, 1e6),
         imbalance_factor=(0.5, 0.0, 3.0),
         inventory_factor=(0.5, 0.0, 3.0),
@@ -168,6 +176,8 @@ def quoting(draw: st.DrawFn, bounded: bool, replay: bool) -> dict[str, Any]:
         defensive_threshold=(0.7, 0.0, 0.3),
         defensive_shade=(0.002, 0.0, 0.1),
         risk_aversion=(0.1, 1e-6, 1.0, 30.0),
+        assumed_informed_fraction=(0.1, 0.0, 0.5, math.nextafter(1, 0)),
+        liquidity=(100.0, 0.01, 1.0, 7.5, 30.0, 1e6),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import oracle_numbers as numbers
 from oracle_market import FairValue, Quote, Taker, Takers, accepts_limit, hits
 from oracle_numbers import clip
+from oracle_policies import Lmsr, policy_of, widen
 from oracle_risk import Breaker
 
 from mcmm.scenario import Scenario
@@ -79,7 +80,8 @@ class Path:
         self.tick = 1 / s.ticks if s.ticks else 1.0
         self.low, self.high = self.tick, 1 - self.tick
         self.limit = None if s.risk.inventory_limit == math.inf else int(s.risk.inventory_limit)
-        self.learns = s.bounded and s.quoting.policy != "symmetric"
+        self.learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov")
+        self.named = policy_of(s)
         self.mid = s.initial_mid
         self.window: deque[tuple[int, int]] = deque(maxlen=s.quoting.imbalance_window)
         self.quote: Quote | None = None
@@ -103,14 +105,19 @@ class Path:
 
     def step(self, t: int) -> dict[str, float]:
         """Section 2, in its order; the row of the trace."""
+        self.now = t
         self.bought = self.sold = 0
         self.window.append((0, 0))
         connected = self.connect(t)
         self.unwind()
-        quoting = connected and self.breaker.allows_quotes()
+        paused = self.fair.schedule.pause(t)
+        if t and self.fair.schedule.pause(t - 1) and not paused:
+            self.since_return = 0
+        may_rest = self.breaker.allows_quotes() and (connected or self.scenario.recovery.stale_quotes)
+        quoting = connected and self.breaker.allows_quotes() and not paused
         if quoting:
             self.make_quote(t)
-        elif connected or not self.scenario.recovery.stale_quotes:
+        elif not may_rest or paused == "cancel":
             self.quote = None
         row = self.what_the_taker_sees(quoting)
         for taker in self.who_trades(t):
@@ -178,9 +185,15 @@ class Path:
                 below = below * risk.passive_multiplier
             if self.inventory < 0:
                 above = above * risk.passive_multiplier
-        bid_ticks, ask_ticks = self.on_the_grid(centre - below, centre + above)
-        bid, ask = bid_ticks * self.tick, ask_ticks * self.tick
-        self.quote = Quote(bid_ticks, ask_ticks, bid, ask, *self.sizes(t, bid, ask))
+        if self.named:
+            plain_bid, plain_ask = self.named.prices(self.mid)
+            bid, ask = bid_ticks, ask_ticks = widen(plain_bid, plain_ask, self.mid, below, above)
+            markups = bid - plain_bid, ask - plain_ask
+        else:
+            bid_ticks, ask_ticks = self.on_the_grid(centre - below, centre + above)
+            bid, ask = bid_ticks * self.tick, ask_ticks * self.tick
+            markups = 0.0, 0.0
+        self.quote = Quote(bid_ticks, ask_ticks, bid, ask, *self.sizes(t, bid, ask), *markups)
         self.sums.quoted_steps += 1
         self.sums.spread_ticks += ask_ticks - bid_ticks
         if self.since_return is not None:
@@ -193,8 +206,10 @@ class Path:
             self.mid = clip(self.mid + w * ((self.fair.p + noise * n) - self.mid), self.low, self.high)
 
     def price_rule(self, t: int) -> tuple[float, float]:
-        """What the policy quotes around, and its half-spread."""
+        """What the policy quotes around, and its half-spread; 1 where it names its prices."""
         q = self.scenario.quoting
+        if self.named:
+            return self.mid, 1.0
         match q.policy:
             case "symmetric":
                 return self.mid, q.base_spread * 0.5
@@ -209,14 +224,14 @@ class Path:
         if self.scenario.market.process == "threshold":
             density = numbers.normal_density(numbers.normal_quantile(self.mid))
             return density * (1 / math.sqrt(self.scenario.resolution_step - t))
-        return self.logit_sd()
+        return self.logit_sd(t)
 
-    def logit_sd(self) -> float:
-        return self.scenario.market.volatility * (self.mid * (1 - self.mid))
+    def logit_sd(self, t: int) -> float:
+        return self.fair.volatility(t) * (self.mid * (1 - self.mid))
 
     def reservation_price(self, t: int) -> tuple[float, float]:
         s, gamma, dt = self.scenario, self.scenario.quoting.risk_aversion, self.scenario.flow.dt
-        sd = self.logit_sd() if s.bounded else s.market.volatility
+        sd = self.logit_sd(t) if s.bounded else self.fair.volatility(t)
         variance = (sd * sd) / dt
         risk = (gamma * variance) * ((s.steps - t) * dt)
         log_term = (2 / gamma) * numbers.log(1 + gamma / s.flow.intensity_decay)
@@ -299,21 +314,29 @@ class Path:
         if v == 0:
             return
         self.note("fill of a stale quote", self.outage_steps > 0)
+        self.note("fill while the venue pauses", self.fair.schedule.pause(self.now) is not None)
         self.note("part of an order filled", abs(v) < abs(taker.wanted))
         self.note("fills of both sides", self.bought > 0 and self.sold > 0)
         contracts = abs(v)
-        self.cash += v * ticks
+        if isinstance(self.named, Lmsr):
+            paid: float = self.named.pay(v, quote.ask_markup if v > 0 else quote.bid_markup)
+            price, earned, traded = paid / v, paid - v * self.fair.p, abs(paid)
+        else:
+            paid, earned, traded = v * ticks, v * (price - self.fair.p), contracts * ticks
+        self.cash += paid
         self.inventory -= v
         self.sums.fills += 1
         self.sums.volume += contracts
-        self.sums.ticks_traded += contracts * ticks
+        self.sums.ticks_traded += traded
         self.sums.fees += self.fee(price, contracts)
-        self.sums.spread_pnl += v * (price - self.fair.p)
+        self.sums.spread_pnl += earned
         if taker.informed:
             self.sums.informed_volume += contracts
-            self.sums.informed_pnl += v * (price - self.fair.p)
+            self.sums.informed_pnl += earned
         signed, total = self.window[-1]
         self.window[-1] = signed + v, total + contracts
+        if self.named:
+            self.mid = self.named.mid_after(v)
         if self.learns:
             self.shade_mid(v)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import oracle_numbers as numbers
 from oracle_numbers import clip
+from oracle_schedule import Schedule
 
 from mcmm.scenario import Scenario
 
@@ -22,6 +23,8 @@ class Quote:
     ask: float
     bid_size: int
     ask_size: int
+    bid_markup: float = 0.0
+    ask_markup: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,14 @@ class FairValue:
         self, scenario: Scenario, draws: numbers.Draws, given: Mapping[int, float] | None, acted: set[str]
     ) -> None:
         self.scenario, self.draws, self.given, self.acted = scenario, draws, given, acted
+        self.schedule = Schedule(scenario)
         self.resolution = scenario.resolution_step
         self.outcome_draw = draws.uniform(0, numbers.OUTCOME)
         p = scenario.market.initial_probability
         match scenario.market.process:
             case "logit":
                 self.drawn_outcome = float(self.outcome_draw < p)
-                self.x = clip(numbers.log(p / (1 - p)), -36, 36)
+                self.x = numbers.logit(p)
             case "threshold":
                 self.b = math.sqrt(self.resolution) * numbers.normal_quantile(p)
             case "arithmetic":
@@ -65,23 +69,27 @@ class FairValue:
                 self.walk(t)
             case "arithmetic":
                 z = self.draws.normal(t, numbers.FAIR_VALUE)
-                self.p = self.p + self.scenario.market.volatility * z
+                self.p = self.p + self.volatility(t) * z
         return False
+
+    def volatility(self, t: int) -> float:
+        return self.scenario.market.volatility * self.schedule.multiplier("volatility", t)
 
     def diffuse(self, t: int) -> None:
         market = self.scenario.market
-        v = market.volatility
-        if v or market.news_rate:
+        if market.volatility or market.news_rate or self.scenario.schedule.news:
+            v = self.volatility(t)
             z = self.draws.normal(t, numbers.FAIR_VALUE)
             self.x = clip(self.x + ((self.drawn_outcome - 0.5) * (v * v) + v * z), -36, 36)
             self.p = numbers.logistic(self.x)
 
     def jump(self, t: int) -> bool:
         market = self.scenario.market
-        if not self.draws.happens(market.news_rate, t, numbers.NEWS):
+        scheduled = self.schedule.news(t)
+        if scheduled is None and not self.draws.happens(market.news_rate, t, numbers.NEWS):
             return False
-        self.acted.add("news")
-        p, kappa = self.p, market.news_strength
+        self.acted.add("news" if scheduled is None else "scheduled news")
+        p, kappa = self.p, market.news_strength if scheduled is None else scheduled
         up = self.draws.happens(p + kappa * (self.drawn_outcome - p), t, numbers.NEWS_DIRECTION)
         end = 1 if up else 0
         self.p = p + kappa * (end - p)
@@ -112,7 +120,8 @@ class Takers:
     def __init__(self, scenario: Scenario, draws: numbers.Draws, fair: FairValue, acted: set[str]) -> None:
         self.flow, self.draws, self.fair, self.acted = scenario.flow, draws, fair, acted
         self.size_thresholds = numbers.size_thresholds(scenario)
-        self.excitation = self.flow.clustering * self.flow.arrival_rate
+        self.schedule = fair.schedule
+        self.excitation = self.flow.clustering * self.arrival_rate(0)
         self.decay = numbers.exp(-1 / self.flow.clustering_steps)
         self.last_side = 0
 
@@ -120,7 +129,8 @@ class Takers:
         """The taker of this step, if one comes and wants to trade at the quote."""
         if not self.arrives(t):
             return None
-        informed = self.draws.happens(self.flow.informed_fraction, t, numbers.INFORMED)
+        share = self.flow.informed_fraction * self.schedule.multiplier("informed_fraction", t)
+        informed = self.draws.happens(share, t, numbers.INFORMED)
         side = self.informed_side(quote) if informed else self.uninformed_side(t)
         if side:
             self.last_side = side
@@ -129,9 +139,12 @@ class Takers:
         u = self.draws.uniform(t, numbers.SIZE)
         return Taker(side * (1 + sum(threshold <= u for threshold in self.size_thresholds)), informed)
 
+    def arrival_rate(self, t: int) -> float:
+        return self.flow.arrival_rate * self.schedule.multiplier("arrival_rate", t)
+
     def arrives(self, t: int) -> bool:
         n = self.flow.clustering
-        chance = min(1, self.flow.arrival_rate * (1 - n) + self.excitation)
+        chance = min(1, self.arrival_rate(t) * (1 - n) + self.excitation)
         arrives = self.draws.happens(chance, t, numbers.ARRIVAL)
         self.excitation = self.excitation * self.decay
         if arrives:

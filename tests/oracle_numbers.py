@@ -112,6 +112,20 @@ def exp(x: float) -> float:
     return math.ldexp(1.0 + (r + (r * r) * q), n)
 
 
+def expm1(x: float) -> float:
+    """e^x - 1."""
+    x = clip(x, -708.0, 708.0)
+    n = round(x * 1.4426950408889634)
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    q = poly(
+        r, 2.7476790096898015e-07, 2.7634990140239235e-06, 2.4801931736045805e-05, 0.0001984118523787202,
+        0.0013888888516215539, 0.00833333337086881, 0.04166666666813647, 0.16666666666611557,
+        0.49999999999998324,
+    )  # fmt: skip
+    scale = math.ldexp(1.0, n)
+    return (scale - 1.0) + scale * (r + (r * r) * q)
+
+
 ROOT_HALF: float = struct.unpack(">d", bytes.fromhex("3FE6A09E667F3BCD"))[0]
 
 
@@ -128,6 +142,21 @@ def log(x: float) -> float:
     )  # fmt: skip
     t = s + s
     return e * LN2_HIGH + (t + (t * (z * q) + e * LN2_LOW))
+
+
+def log1p(x: float) -> float:
+    """ln(1 + x)."""
+    u = 1 + x
+    return log(u) + (x - (u - 1)) / u
+
+
+def softplus(x: float) -> float:
+    """ln(1 + e^x)."""
+    return max(x, 0.0) + log1p(exp(-abs(x)))
+
+
+def logit(p: float) -> float:
+    return clip(log(p / (1 - p)), -36, 36)
 
 
 def sin(a: float) -> float:

@@ -1,7 +1,7 @@
 """Scenarios that between them use every process, flow, policy, limit, breaker and size law.
 
-Their values are frozen in data/golden.json. A new scenario is a new entry of SCENARIOS; `python tests/golden.py --write`
-then adds its hash. A change of an entry, or of the random stream, changes the hashes there.
+Their values are frozen in data/golden.json. A new scenario is a new entry of SCENARIOS, and
+`python tests/golden.py --write` adds its hash. A change of an entry, or of the random stream, changes the hashes.
 """
 
 from __future__ import annotations
@@ -113,6 +113,38 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "flow": {"arrival_rate": 1.0, "clustering": 0.9, "clustering_steps": 3.0, "noise_buy_fraction": 0.9},
         "quoting": {"base_spread": 0.0, "quote_size": 3},
         "risk": {"inventory_limit": 5, "exposure_limit": 2.0},
+    },
+    "posterior": {
+        "steps": 150,
+        "market": {"tick_size": 0.0, "initial_probability": 0.3, "news_rate": 0.01, "news_strength": 0.5},
+        "flow": {"informed_know": "outcome", "informed_fraction": 0.2, "arrival_rate": 0.7},
+        "quoting": {"policy": "glosten_milgrom", "assumed_informed_fraction": 0.2},
+        "risk": {"exposure_limit": 15.0, "exposure_soft_fraction": 0.5},
+        "recovery": {"disconnect_rate": 0.02, "outage_steps": 4, "stale_quotes": True},
+    },
+    "scoring rule": {
+        "steps": 150,
+        "market": {"tick_size": 0.0, "process": "threshold", "initial_mid": 0.6},
+        "flow": {"arrival_rate": 0.8, "size_mean": 6.0},
+        "quoting": {"policy": "lmsr", "liquidity": 25.0},
+        "risk": {"drawdown_limit": 2.0, "breaker_action": "pause", "pause_steps": 10},
+        "recovery": {"ramp_steps": 8},
+        "fees": {"maker_rate": 0.02, "rounding": 0.01},
+    },
+    "schedule": {
+        "steps": 200,
+        "market": {"volatility": 0.04, "news_rate": 0.005, "news_strength": 0.2},
+        "flow": {"clustering": 0.4, "news_excitation": 0.4, "price_sensitivity": 8.0},
+        "quoting": {"volatility_factor": 0.5},
+        "recovery": {"ramp_steps": 15, "disconnect_rate": 0.01, "outage_steps": 7},
+        "schedule": {
+            "arrival_rate": [[0, 1.5], [60, 0.4], [150, 2.0]],
+            "informed_fraction": [[140, 3.0]],
+            "volatility": [[30, 0.5], [140, 2.5]],
+            "amplitude": 0.8,
+            "news": [[141, 0.4], [170]],
+            "pauses": [{"start": 100, "steps": 20, "quotes": "rest"}, {"start": 142, "steps": 8}],
+        },
     },
     "replay": {
         "steps": 90,

@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, seed, settings
 import mcmm
 from mcmm.metrics import HALT_REASONS, NAMES
 from mcmm.plan import size_thresholds
+from mcmm.schedule import SHAPES
 
 LEAST = 20  # scenarios in which each of the below has to act
-SCENARIOS, REPLAYS = 100, 90  # of each regime
+SCENARIOS, REPLAYS = 100, 110  # of each regime
 
 BREAKERS = [*cases.BREAKERS, "drawdown from the start", "marks at fair value", "unwinding", "second trip"]
 BREAKERS += ["quotes after a pause"]
@@ -36,6 +37,12 @@ POLICIES = [
         for policy in ("symmetric", "avellaneda_stoikov")
         for process in ("logit", "threshold", "arithmetic")
     ),
+    *(
+        f"{policy} on {process}"
+        for policy in ("glosten_milgrom", "lmsr")
+        for process in ("logit", "threshold")
+    ),
+    "lmsr pays a fee",
 ]
 MARKET = ["fees rounded up", "rebate", "prices without a grid", "unbounded grid", "part of an order filled"]
 RANDOM = [
@@ -43,6 +50,9 @@ RANDOM = [
     *("takers", "intensity", "fills of both sides", "news", "clustering", "herding"),
     *("informed by probability", "informed by outcome", "price sensitivity", "reference", "resolution"),
     *("outage", "fill of a stale quote", "quotes after an outage", "recovery ramp"),
+    *("glosten_milgrom widened", "lmsr widened"),
+    *("scheduled news", "fill while the venue pauses", "quotes after a venue's pause"),
+    *(f"schedule of {shape}" for shape in ("arrival_rate", "informed_fraction", "volatility")),
 ]
 REPLAYED = ["limit order filled", "limit order refused", "fair value moved"]
 
@@ -54,8 +64,10 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
     quoted = [t for t, row in enumerate(rows) if row["quoting"]]
     filled = m["fills"] > 0
     replay = case.orders is not None
+    resumed = min((pause.start + pause.steps for pause in s.schedule.pauses), default=0)
     takers = s.flow.model == "takers"
-    learns = s.bounded and s.quoting.policy != "symmetric"
+    learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov")
+    widened = result.acted & {"recovery ramp", "passive quote"}
     signs = {
         f"{reason} {action}": m["trips"] > 0,
         "drawdown from the start": reason == "drawdown" and s.risk.drawdown_baseline == "start",
@@ -67,6 +79,8 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
         "exposure limit": m["exposure_limit_steps"] > 0,
         "no limit": filled and s.risk.inventory_limit == math.inf,
         f"{s.quoting.policy} on {s.market.process}": filled,
+        f"{s.quoting.policy} widened": filled and bool(widened),
+        f"{s.quoting.policy} pays a fee": m["fees"] != 0,
         f"sizes {s.flow.size_distribution}": filled and takers,
         s.flow.model: filled,
         "clustering": filled and takers and s.flow.clustering > 0,
@@ -79,6 +93,8 @@ def happened(case: cases.Case, result: oracle.Result) -> set[str]:
         "quotes after an outage": any(not rows[t - 1]["quoting"] for t in quoted[1:]) and not m["trips"],
         "fees rounded up": m["fees"] > 0 and s.fees.rounding > 0,
         "rebate": m["fees"] < 0,
+        **{f"schedule of {shape}": filled and bool(getattr(s.schedule, shape)) for shape in SHAPES},
+        "quotes after a venue's pause": any(row["quoting"] for row in rows[resumed:]) and resumed > 0,
         "prices without a grid": filled and not s.ticks,
         "unbounded grid": filled and not s.bounded and s.ticks > 0,
         "fair value moved": m["final_probability"] != rows[0]["probability"] and replay,

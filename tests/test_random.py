@@ -124,6 +124,16 @@ LOG = [
     *(1 + x * 10.0**-k for x in spread(20, -1, 1) for k in range(1, 15)),
     *(1.0674442445870198, 5e-10, 2.0**-33, 1 - 2.0**-33),
 ]
+NEAR_EXP = [
+    *spread(1000, -708, 708),
+    *spread(2000, -2, 2),
+    *(s * 10.0**-k for s in (-1, 1) for k in range(1, 15)),
+]
+NEAR_LOG = [
+    *spread(1000, -1, 1),
+    *spread(500, 0, 1e6),
+    *(s * 10.0**-k for s in (-1, 1) for k in range(1, 15)),
+]
 PHI = [*spread(1500, -37, 0), *spread(1500, -5, 9), -37.0, 0.0, -0.0]
 QUANTILE = [10**e for e in spread(700, -15, -0.3)] + [1 - 10**e for e in spread(700, -15, -0.3, 2)]
 QUANTILE += [*spread(700, 0.01, 0.99), 0.5, 0.075, 0.925, 1e-15, 1 - 1e-15]
@@ -134,6 +144,8 @@ QUANTILE += [*spread(700, 0.01, 0.99), 0.5, 0.075, 0.925, 1e-15, 1 - 1e-15]
     [
         ("exponential", told.exp, mpmath.exp, EXP, 5e-16, True),
         ("logarithm", told.log, mpmath.log, LOG, 6e-16, True),
+        ("exponential_less_one", told.expm1, mpmath.expm1, NEAR_EXP, 4e-15, True),
+        ("logarithm_of_one_plus", told.log1p, mpmath.log1p, NEAR_LOG, 1e-15, True),
         ("normal_cdf", told.normal_cdf, mpmath.ncdf, PHI, 1e-13, True),
         ("normal_quantile", told.normal_quantile, exact_quantile, QUANTILE, 1e-14, False),
     ],

@@ -67,6 +67,8 @@ inventory_shade = 0.0
 defensive_threshold = 0.7
 defensive_shade = 0.002
 risk_aversion = 0.1
+assumed_informed_fraction = 0.1
+liquidity = 100.0
 [risk]
 inventory_limit = 100
 exposure_limit = inf
@@ -89,6 +91,13 @@ outage_steps = 20
 stale_quotes = false
 conservative_multiplier = 3.0
 ramp_steps = 50
+[schedule]
+arrival_rate = []
+informed_fraction = []
+volatility = []
+amplitude = 1.0
+news = []
+pauses = []
 """
 
 ARITHMETIC = {
@@ -116,6 +125,9 @@ def test_derived_values() -> None:
     # A price that no quote can be around: the maker starts at the nearest one that has room.
     assert Scenario(market={"initial_probability": 0.001}).initial_mid == 0.01
     assert Scenario(market={"initial_probability": 0.999}).initial_mid == 0.99
+    scoring = {"market.tick_size": 0.0, "quoting.policy": "lmsr"}
+    assert Scenario().replace(scoring | {"market.initial_probability": 1e-12}).initial_mid == 1e-8
+    assert Scenario().replace(scoring | {"market.initial_probability": 0.001}).initial_mid == 0.001
     textbook = Scenario().replace(ARITHMETIC)
     assert (textbook.bounded, textbook.ticks, textbook.initial_mid) == (False, 0, 100.0)
 
@@ -165,7 +177,7 @@ def test_replace_leaves_the_rest_alone() -> None:
 
 def test_digest() -> None:
     # Stored with results: a change of it makes every stored run another study's.
-    assert Scenario().digest() == "14db7f4022671437c0c241fd8dff3275fefe89904a3aea868c5a2bde033cb949"
+    assert Scenario().digest() == "7e74d8b4f31bb9638b520805f0bc5a368b2954e70d11807ba9f805541c28c323"
     assert Scenario(quoting={"base_spread": 1}).digest() == Scenario(quoting={"base_spread": 1.0}).digest()
     assert Scenario(fees={"maker_rate": -0.0}).digest() == Scenario().digest()
     digests = {Scenario().replace({name: value}).digest() for name, value in PANEL.items()}
@@ -223,6 +235,7 @@ FREE = {
     for name, schema in SCHEMA["$defs"][title]["properties"].items()
     if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps", "rounding"}
     and not name.startswith("size_")
+    and "rows" not in schema.get("rule", "")
 }
 
 
@@ -249,10 +262,23 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     changes["flow.size_distribution"] = law
 
     process = changes.get("market.process", "logit")
+    days = st.lists(st.integers(0, steps - 1), max_size=3, unique=True).map(sorted)
+    if changes.get("flow.model", "takers") == "takers":
+        changes["schedule.arrival_rate"] = [[start, draw(st.floats(0, 1))] for start in draw(days)]
+    if process == "logit" and changes.get("flow.model") != "replay":
+        changes["schedule.news"] = [[start, draw(st.floats(0, 1))] for start in draw(days)]
+        changes["schedule.volatility"] = [[start, draw(st.floats(0, 1e6))] for start in draw(days)]
+    changes["schedule.amplitude"] = draw(st.sampled_from([0.0, 0.5, 1.0]))
+    if draw(st.booleans()):
+        changes["schedule.pauses"] = [
+            {"start": steps - 1, "steps": 3, "quotes": draw(st.sampled_from(["rest", "cancel"]))}
+        ]
     if process == "arithmetic":
         changes |= ARITHMETIC | {"market.initial_mid": draw(st.floats(-1e9, 1e9))}
         changes["quoting.policy"] = draw(st.sampled_from(["symmetric", "avellaneda_stoikov"]))
         changes |= {"fees.maker_rate": 0.0, "fees.rounding": 0.0, "risk.exposure_limit": INF}
+    elif changes.get("quoting.policy") in ("glosten_milgrom", "lmsr"):
+        changes["market.tick_size"] = 0.0
     if process != "logit":
         changes["market.news_rate"] = 0.0
     if process != "logit" or changes.get("flow.model") == "replay":

@@ -139,6 +139,7 @@ def test_choices(name: str) -> None:
             {
                 **(ARITHMETIC if choice == "arithmetic" else {}),
                 **({"flow.size_table": [[1, 1]]} if choice == "empirical" else {}),
+                **({"market.tick_size": 0.0} if choice in ("glosten_milgrom", "lmsr") else {}),
                 name: choice,
             }
         )
@@ -166,14 +167,6 @@ def test_size_table_rows(rows: Any, place: str) -> None:
     assert line.startswith(f"flow.size_table{place}: must be rows [size, weight]")
 
 
-@pytest.mark.parametrize("policy", ["glosten_milgrom", "lmsr"])
-def test_policies_to_come(policy: str) -> None:
-    assert refusal({"quoting.policy": policy}) == (
-        f"quoting.policy: {policy} is not available in this version; "
-        "one of adaptive, symmetric, avellaneda_stoikov"
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -184,6 +177,18 @@ def test_policies_to_come(policy: str) -> None:
         (
             {"market.tick_size": 0},
             "market.tick_size: must be > 0 with market.process logit: adaptive quotes need a ",
+        ),
+        (
+            {"quoting.policy": "lmsr"},
+            "market.tick_size: must be 0 with quoting.policy lmsr, which has no grid, got 0.01",
+        ),
+        (
+            {"quoting.policy": "glosten_milgrom", "market.tick_size": 0.0, "market.initial_mid": 0.0},
+            "market.initial_mid: must be >= 1e-08 and <= 1 - 1e-08, got 0.0",
+        ),
+        (
+            {**ARITHMETIC, "quoting.policy": "lmsr"},
+            "quoting.policy: must be symmetric or avellaneda_stoikov with market.process arithmetic, got ",
         ),
         (
             {"market.initial_mid": 0.005},
@@ -300,6 +305,8 @@ def test_contradictions(changes: dict[str, Any], line: str) -> None:
         {"flow.size_mean": 2.5, "flow.size_max": 1},
         {"market.tick_size": 0.25, "market.initial_mid": 0.75},
         {"market.tick_size": 1e-6},
+        {"market.tick_size": 0.0, "quoting.policy": "lmsr", "market.initial_mid": 1e-8},
+        {"market.tick_size": 0.0, "quoting.policy": "glosten_milgrom", "market.initial_mid": 1 - 1e-8},
         {"market.tick_size": 1 / 7},
         {"market.initial_mid": 0.01},
         {"market.initial_mid": 0.99},
@@ -328,7 +335,6 @@ def test_what_is_accepted(changes: dict[str, Any]) -> None:
         ("", '"": unknown setting'),
         ("risk.a\nb", 'risk."a\\nb": unknown setting'),
         ("markets", "markets: is not available in this version"),
-        ("quoting.liquidity", "quoting.liquidity: is not available in this version"),
     ],
 )
 def test_unknown_names(name: str, line: str) -> None:
@@ -347,7 +353,6 @@ def test_unknown_names(name: str, line: str) -> None:
         ),
         ({"quotting": {}}, "quotting: unknown setting; did you mean quoting?"),
         ({"markets": [{"name": "a"}]}, "markets: is not available in this version"),
-        ({"quoting": {"liquidity": 5.0}}, "quoting.liquidity: is not available in this version"),
         ({"risk": 3}, "risk: must be a table, got 3"),
         ({"risk": None}, "risk: must be a table, got nothing"),
         ({"risk": [{}]}, "risk: must be a table, got [{}]"),
@@ -401,6 +406,8 @@ def test_the_schema_says_what_an_editor_needs() -> None:
     assert schema["$schema"].startswith("https://json-schema.org/draft/")
     assert schema["title"] == "Scenario"
     assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Pause"]["required"] == ["start", "steps"]
+    del schema["$defs"]["Pause"]
     without_default = set()
     for table in schema["$defs"].values():
         assert table["additionalProperties"] is False

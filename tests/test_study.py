@@ -144,7 +144,7 @@ def test_integer_spans_are_whole() -> None:
         ({"points": {"axes": {}}}, "points.axes: must be a table with an axis or more, got {}"),
         (
             {"points": {"design": "sobol", "axes": {"steps": [5]}}},
-            "points.design: must be grid in this version",
+            "points.design: must be grid or list",
         ),
         (
             {"points": {"axis": {}, "axes": {"steps": [5]}}},
@@ -167,7 +167,8 @@ def test_a_wrong_study_is_refused_in_a_line(changes: dict[str, Any], line: str) 
         (3, "points.axes.flow.arrival_rate: must be"),
         ([0.1, 0.1], "flow.arrival_rate must not hold a value twice, got 0.1 again"),
         ([0.1, math.nan], "flow.arrival_rate must not hold NaN"),
-        ([0.1, [0.2]], "points.axes.flow.arrival_rate: must be a list of numbers, texts or true and false"),
+        ([0.1, [0.2]], "point 1 (flow.arrival_rate = [0.2]): flow.arrival_rate: must be a number >= 0"),
+        ([0.1, {}], "points.axes.flow.arrival_rate: must be a list of numbers, texts, lists or true and"),
         ([0.1, 1.5], "point 1 (flow.arrival_rate = 1.5): flow.arrival_rate: must be"),
         (["often"], "point 0 (flow.arrival_rate = 'often'): flow.arrival_rate: must be"),
         ({"low": 0.5, "high": 0.1, "count": 3}, "low must be < high, got low = 0.5, high = 0.1"),

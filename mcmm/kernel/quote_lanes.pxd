@@ -8,8 +8,9 @@ from libc.math cimport INFINITY, sqrt
 
 from mcmm.kernel.fills cimport spread_earned
 from mcmm.kernel.quoting cimport (
-    accumulating_size, adaptive_half_spread, ask_on_grid, ask_unbounded, bid_on_grid, bid_unbounded,
-    exposure_room, imbalance_of, inventory_risk, logit_sd, referred_mid, reservation_price, threshold_sd,
+    accumulating_size, adaptive_half_spread, ask_on_grid, ask_unbounded, ask_within, bid_on_grid, bid_unbounded,
+    bid_within, cost_of_one, exposure_room, given_trade, imbalance_of, inventory_risk, logit_sd, referred_mid,
+    reservation_price, threshold_sd, widened,
 )
 from mcmm.kernel.recovery cimport outage_after, recovery_multiplier
 from mcmm.kernel.risk cimport unwind_price
@@ -38,6 +39,31 @@ cdef inline void permit(Block* b, bint rests) noexcept nogil:
         if rests:
             b.bid_size[i] = b.bid_size[i] if barred == 0.0 else 0.0
             b.ask_size[i] = b.ask_size[i] if barred == 0.0 else 0.0
+
+
+cdef inline void cancel_disconnected(Block* b) noexcept nogil:
+    """Where quotes may rest while the venue pauses, and a lost connection still cancels them."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.bid_size[i] = b.bid_size[i] if b.down[i] == 0.0 else 0.0
+        b.ask_size[i] = b.ask_size[i] if b.down[i] == 0.0 else 0.0
+
+
+cdef inline void hold_back(Block* b, bint cancels) noexcept nogil:
+    """The venue pauses: nobody may quote."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.quoting[i] = 0.0
+        if cancels:
+            b.bid_size[i] = 0.0
+            b.ask_size[i] = 0.0
+
+
+cdef inline void resume(Block* b) noexcept nogil:
+    """The venue is back: the recovery ramp begins anew, as it does after an outage."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.ramp[i] = 0.0
 
 
 cdef inline void unwind(Block* b, const Settings* s) noexcept nogil:
@@ -123,6 +149,13 @@ cdef inline void quote_avellaneda_stoikov(
         b.reservation[i] = reservation_price(b.mid[i], b.inventory[i], risk)
 
 
+cdef inline void quote_plainly(Block* b) noexcept nogil:
+    """For policies that name their prices outright, half holds what multiplies their distance from the mid."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.half[i] = 1.0
+
+
 cdef inline void widen(Block* b, const Settings* s) noexcept nogil:
     """rho, and the count of quoted steps since coming back."""
     cdef Py_ssize_t i
@@ -157,6 +190,47 @@ cdef inline void place_unbounded(Block* b, const Settings* s, bint reserved, bin
         high = centre + b.half[i]
         b.bid[i] = bid_unbounded(low, ticks) if grid else low
         b.ask[i] = ask_unbounded(high, ticks, b.bid[i]) if grid else high
+
+
+cdef inline void price_glosten_milgrom(Block* b, const Settings* s) noexcept nogil:
+    """What the contract is worth given that the next taker sells, and that it buys."""
+    cdef Py_ssize_t i
+    cdef double likely = 1.0 + s.informed_share, unlikely = 1.0 - s.informed_share
+    for i in range(LANES):
+        b.bid[i] = given_trade(b.mid[i], unlikely, likely)
+        b.ask[i] = given_trade(b.mid[i], likely, unlikely)
+
+
+cdef inline void price_lmsr(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double liquidity = s.liquidity, up = s.cost_up, down = s.cost_down
+    for i in range(LANES):
+        b.bid[i] = -cost_of_one(b.mid[i], liquidity, down)
+    for i in range(LANES):
+        b.ask[i] = cost_of_one(b.mid[i], liquidity, up)
+
+
+cdef inline void place_within(Block* b, const Settings* s, bint marks_up, bint passive) noexcept nogil:
+    """The prices of a policy that names them, widened and held inside (0, 1).
+
+    marks_up: what that adds to them is remembered, for a fill to pay beyond the cost function.
+    """
+    cdef Py_ssize_t i
+    cdef double soft = s.exposure_soft, wide = s.passive_multiplier, bid, ask, below, above
+    cdef bint full
+    for i in range(LANES):
+        below = above = b.half[i]
+        if passive:
+            full = b.exposure[i] >= soft
+            below = below * wide if full & (b.inventory[i] > 0.0) else below
+            above = above * wide if full & (b.inventory[i] < 0.0) else above
+        bid = bid_within(widened(b.bid[i], b.mid[i], below))
+        ask = ask_within(widened(b.ask[i], b.mid[i], above), bid)
+        if marks_up:
+            b.bid_markup[i] = bid - b.bid[i] if b.quoting[i] != 0.0 else b.bid_markup[i]
+            b.ask_markup[i] = ask - b.ask[i] if b.quoting[i] != 0.0 else b.ask_markup[i]
+        b.bid[i] = bid
+        b.ask[i] = ask
 
 
 cdef inline void size_unlimited(Block* b, const Settings* s) noexcept nogil:

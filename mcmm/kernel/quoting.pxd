@@ -1,6 +1,7 @@
 """Quotes: model.md section 4. Prices in units of the grid where a name ends in _on_grid, else in dollars."""
 from mcmm.kernel.special cimport (
-    absolute, ceil_whole, clip, floor_whole, maximum, minimum, nearest, normal_density, normal_quantile, sign,
+    absolute, ceil_whole, clip, exponential_less_one, floor_whole, logarithm_of_one_plus, logistic, maximum, minimum,
+    nearest, normal_density, normal_quantile, sign, softplus,
 )
 
 
@@ -37,6 +38,53 @@ cdef inline double inventory_risk(double risk_aversion, double variance, double 
 
 cdef inline double reservation_price(double s, double inventory, double risk) noexcept nogil:
     return s - inventory * risk
+
+
+cdef inline double given_trade(double p, double with_it, double against_it) noexcept nogil:
+    """P(O = 1) after a trade that is `with_it` as likely where O = 1 and `against_it` where O = 0 (Bayes)."""
+    cdef double joint = p * with_it
+    return joint / (joint + (1.0 - p) * against_it)
+
+
+cdef inline double posterior_after(double log_odds, double taker_volume, double evidence) noexcept nogil:
+    """Bayes' rule on a trade, in log-odds held to +-20; evidence = ln((1 + a) / (1 - a)) (Glosten and Milgrom 1985)."""
+    return clip(log_odds + evidence * sign(taker_volume), -20.0, 20.0)
+
+
+cdef inline double marginal_price(double log_odds, double sold, double liquidity) noexcept nogil:
+    """1 / (1 + exp(-y / b)), y / b = log_odds at first + sold / b, held to +-36 (Hanson 2003)."""
+    return logistic(clip(log_odds + sold / liquidity, -36.0, 36.0))
+
+
+cdef inline double cost_of(double mid, double log_odds, double sold, double liquidity) noexcept nogil:
+    """b ln(1 + exp(y / b)) less what it was at first: what all takers together have paid for `sold` contracts, net.
+
+    mid and log_odds are those at first. Far from them it is a difference of two; near, what is left of it.
+    """
+    cdef double by = sold / liquidity
+    cdef double near = logarithm_of_one_plus(mid * exponential_less_one(by))
+    cdef double far = softplus(log_odds + by) - softplus(log_odds)
+    return liquidity * (near if absolute(by) < 1.0 else far)
+
+
+cdef inline double cost_of_one(double mid, double liquidity, double growth) noexcept nogil:
+    """The cost function's difference for the next contract; growth = exp(+-1 / b) - 1: sold (+) or bought (-)."""
+    return liquidity * logarithm_of_one_plus(mid * growth)
+
+
+cdef inline double widened(double price, double mid, double multiplier) noexcept nogil:
+    """A price moved away from the mid, its distance times the multiplier; by 1 not in a single bit."""
+    return price + (multiplier - 1.0) * (price - mid)
+
+
+cdef inline double bid_within(double price) noexcept nogil:
+    """Held to [2^-50, 1 - 2^-49]: inside (0, 1), with room for an ask."""
+    return clip(price, 8.881784197001252e-16, 0.9999999999999982)
+
+
+cdef inline double ask_within(double price, double bid) noexcept nogil:
+    """At most 1 - 2^-50, and at least 2^-50 above the bid."""
+    return maximum(minimum(price, 0.9999999999999991), bid + 8.881784197001252e-16)
 
 
 cdef inline double bid_on_grid(double price, double ticks) noexcept nogil:

@@ -81,6 +81,27 @@ cdef inline double exponential(double x) noexcept nogil:
     return exponential_within(clip(x, -708.0, 708.0))
 
 
+cdef inline double exponential_less_one(double x) noexcept nogil:
+    """e^x - 1, x held to [-708, 708]; relative error below 4e-15, near 0 too, where e^x - 1 would lose its digits."""
+    cdef double held = clip(x, -708.0, 708.0)
+    cdef double shifted = held * 1.4426950408889634 + 6755399441055744.0
+    cdef double power = shifted - 6755399441055744.0
+    cdef double r = (held - power * 0.6931471803691238) - power * 1.9082149292705877e-10
+    cdef double square = r * r, even, odd
+    even = 2.7476790096898015e-07
+    even = even * square + 2.4801931736045805e-05
+    even = even * square + 0.0013888888516215539
+    even = even * square + 0.04166666666813647
+    even = even * square + 0.49999999999998324
+    odd = 2.7634990140239235e-06
+    odd = odd * square + 0.0001984118523787202
+    odd = odd * square + 0.00833333337086881
+    odd = odd * square + 0.16666666666611557
+    cdef double q = even + r * odd
+    cdef double scale = double_of(0x3FF0_0000_0000_0000ULL + (bits_of(shifted) << 52))
+    return (scale - 1.0) + scale * (r + square * q)
+
+
 cdef inline double logarithm(double x) noexcept nogil:
     """ln x for a normal positive double; relative error below 6e-16."""
     cdef uint64_t shifted = bits_of(x) + 0x0009_5F61_9980_C433ULL
@@ -100,6 +121,17 @@ cdef inline double logarithm(double x) noexcept nogil:
     cdef double q = even + z * odd
     cdef double twice = s + s
     return power * 0.6931471803691238 + (twice + (twice * (z * q) + power * 1.9082149292705877e-10))
+
+
+cdef inline double logarithm_of_one_plus(double x) noexcept nogil:
+    """ln(1 + x) for x > -1, to the last digits near 0 too: what 1 + x rounds off is put back (Goldberg 1991)."""
+    cdef double whole = 1.0 + x
+    return logarithm(whole) + (x - (whole - 1.0)) / whole
+
+
+cdef inline double softplus(double x) noexcept nogil:
+    """ln(1 + e^x), of any x."""
+    return maximum(x, 0.0) + logarithm_of_one_plus(exponential(-absolute(x)))
 
 
 cdef inline double logistic(double x) noexcept nogil:

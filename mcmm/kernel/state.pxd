@@ -24,11 +24,18 @@ cdef enum Policy:
     ADAPTIVE = 0
     SYMMETRIC = 1
     AVELLANEDA_STOIKOV = 2
+    GLOSTEN_MILGROM = 3
+    LMSR = 4
 
 cdef enum Action:
     HALT = 0
     PAUSE = 1
     FLATTEN = 2
+
+# The columns of a piece of a schedule: from `PIECE_START` on these settings hold, until the next piece.
+cdef enum:
+    PIECE_START, PIECE_VOLATILITY, PIECE_VARIANCE, PIECE_ARRIVAL_BASE, PIECE_ARRIVAL_BOUND, PIECE_INFORMED_BOUND
+    PIECE_NEWS_BOUND, PIECE_NEWS_STRENGTH, PIECE_HAS_NEWS, PIECE_PAUSED, PIECE_CANCELS, PIECE_COLUMNS
 
 cdef enum Reason:
     NO_REASON = 0
@@ -61,6 +68,8 @@ cdef struct Settings:
     double reference_weight, reference_noise, volatility_factor
     double fill_slope, imbalance_shade, inventory_shade, defensive_threshold, defensive_slope
     double risk_aversion, dt, log_term
+    double informed_share, evidence, initial_belief
+    double liquidity, cost_up, cost_down
     # risk
     bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
     bint has_loss_limit, has_volume_limit, has_breaker
@@ -72,6 +81,8 @@ cdef struct Settings:
     # recovery
     bint may_stop, has_outages, ramps, stale_quotes
     double disconnect_bound, outage_steps, ramp_extra, ramp_steps
+    # the venue's pauses; keeps_quotes: some quote may rest without being revised
+    bint keeps_quotes, venue_paused, venue_cancels, venue_resumes
 
 cdef struct Tables:
     # thresholds of the size draw, padded with 2^53; replay's one order a step (side 0: none, fair NaN: none)
@@ -82,6 +93,9 @@ cdef struct Tables:
     const double* order_size
     const double* order_limit
     const double* order_fair
+    # the schedule, a row of PIECE_COLUMNS a piece; none: no schedule
+    Py_ssize_t pieces
+    const double* piece_rows
 
 cdef struct Block:
     # fair value: p, its hidden coordinate (logit x, walk b, price s), and the outcome
@@ -158,6 +172,12 @@ cdef struct Block:
     double exposure_limit_steps[LANES]
     double informed_volume[LANES]
     double informed_pnl[LANES]
+    # glosten_milgrom and lmsr
+    double belief[LANES]            # log-odds of the posterior; for lmsr the contracts sold, net of those bought
+    double cost[LANES]              # lmsr: the cost function at them, 0 at first
+    double paid[LANES]              # lmsr: a fill's average price, dollars
+    double bid_markup[LANES]        # lmsr: what a widened quote adds to a contract's cost, dollars
+    double ask_markup[LANES]
     # draws for four steps at a time, as 2^52 + word; z and reference_z as normals: [step mod 4][lane]
     double z[4][LANES]
     double reference_z[4][LANES]

@@ -13,8 +13,9 @@ from mcmm.kernel.mark_lanes cimport (
     move_to, resolve_threshold, roll_loss, roll_volume, trip,
 )
 from mcmm.kernel.quote_lanes cimport (
-    add_logit_sd, add_threshold_sd, cap_exposure, connect, gate, permit, place_on_grid, place_unbounded,
-    quote_adaptive, quote_avellaneda_stoikov, quote_symmetric, reduce_only, refer, rest, roll_window,
+    add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, gate, hold_back, permit,
+    place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive,
+    quote_avellaneda_stoikov, quote_plainly, quote_symmetric, reduce_only, refer, rest, resume, roll_window,
     size_by_inventory, size_unlimited, tally, unwind, widen,
 )
 from mcmm.kernel.random cimport (
@@ -22,22 +23,24 @@ from mcmm.kernel.random cimport (
     TRADE,
 )
 from mcmm.kernel.state cimport (
-    ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, FLATTEN, INTENSITY, LANES, LOGIT, PAUSE, REPLAY, TAKERS,
-    THRESHOLD, Block, Settings, Tables, Windows,
+    ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, LMSR, LOGIT, PAUSE,
+    REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
-    arrive, charge, deter, fill, follow_order, hit, remember, shade, take_bought, take_sold, use_up,
+    arrive, charge, deter, fill, fill_at_cost, follow_order, hit, learn, remember, reprice, shade, take_bought,
+    take_sold, use_up,
 )
 
 
 cdef void draw_steps(
-    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad
+    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad, bint scheduled_news
 ) noexcept nogil:
     """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses."""
     if s.process != CONSTANT and s.flow != REPLAY:
         draw_normals(b.z, seed, path, quad, FAIR)
         if s.has_news:
             draw(b.u_news, seed, path, quad, NEWS)
+        if s.has_news or scheduled_news:
             draw(b.u_direction, seed, path, quad, NEWS_DIRECTION)
     if s.flow == TAKERS:
         draw(b.u_arrival, seed, path, quad, ARRIVAL)
@@ -66,10 +69,18 @@ cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
     """Connection, who may quote, and what a trip of the step before still has to close."""
     if s.has_outages:
         connect(b, s, step & 3)
-    if s.stale_quotes:
+    if s.keeps_quotes:
         permit(b, True)
+        if s.has_outages and not s.stale_quotes:
+            cancel_disconnected(b)
     else:
         permit(b, False)
+    if s.venue_paused and s.venue_cancels:
+        hold_back(b, True)
+    elif s.venue_paused:
+        hold_back(b, False)
+    elif s.venue_resumes:
+        resume(b)
     if s.action == FLATTEN:
         unwind(b, s)
 
@@ -95,10 +106,27 @@ cdef void place(Block* b, const Settings* s, bint reserved) noexcept nogil:
         place_on_grid(b, s, False, False)
 
 
+cdef void place_named(Block* b, const Settings* s) noexcept nogil:
+    """For the policies whose prices are continuous and in (0, 1)."""
+    if s.policy == GLOSTEN_MILGROM:
+        price_glosten_milgrom(b, s)
+        if s.has_exposure_limit:
+            place_within(b, s, False, True)
+        else:
+            place_within(b, s, False, False)
+    else:
+        price_lmsr(b, s)
+        if s.has_exposure_limit:
+            place_within(b, s, True, True)
+        else:
+            place_within(b, s, True, False)
+
+
 cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
-    if s.stale_quotes:
+    cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
+    if s.keeps_quotes:
         rest(b)
     if s.moves_mid:
         roll_window(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
@@ -115,11 +143,16 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
             quote_avellaneda_stoikov(b, s, step, True)
         else:
             quote_avellaneda_stoikov(b, s, step, False)
+    elif named:
+        quote_plainly(b)
     else:
         quote_symmetric(b, s)
     if s.ramps:
         widen(b, s)
-    place(b, s, reserved)
+    if named:
+        place_named(b, s)
+    else:
+        place(b, s, reserved)
     if s.has_inventory_limit:
         size_by_inventory(b, s)
     else:
@@ -129,7 +162,7 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
     if step >= s.close_from:
         reduce_only(b)
     if s.may_stop:
-        if s.stale_quotes:
+        if s.keeps_quotes:
             gate(b, True)
         else:
             gate(b, False)
@@ -140,14 +173,27 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
 
 cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
-    if s.flow == TAKERS and s.has_informed:
+    cdef bint some_informed = s.flow == TAKERS and s.has_informed
+    if s.policy == LMSR:
+        if some_informed:
+            fill_at_cost(b, s, True)
+        else:
+            fill_at_cost(b, s, False)
+    elif some_informed:
         fill(b, s, True)
     else:
         fill(b, s, False)
-    if s.stale_quotes:
+    if s.keeps_quotes:
         use_up(b)
     if s.maker_rate != 0.0:
-        charge(b, s)
+        if s.policy == LMSR:
+            charge(b, s, True)
+        else:
+            charge(b, s, False)
+    if s.policy == GLOSTEN_MILGROM:
+        learn(b, s)
+    elif s.policy == LMSR:
+        reprice(b, s)
     if s.moves_mid:
         remember(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
         if s.imbalance_shade != 0.0:

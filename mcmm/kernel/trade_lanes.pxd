@@ -6,9 +6,9 @@ store to a lane changes them.
 """
 
 from mcmm.kernel.fills cimport maker_fee, spread_earned
-from mcmm.kernel.quoting cimport imbalance_of, mid_move
+from mcmm.kernel.quoting cimport cost_of, imbalance_of, marginal_price, mid_move, posterior_after
 from mcmm.kernel.random cimport happens
-from mcmm.kernel.special cimport absolute, clip, exponential_within, maximum, minimum
+from mcmm.kernel.special cimport absolute, clip, exponential_within, logistic, maximum, minimum
 from mcmm.kernel.state cimport LANES, Block, Settings
 from mcmm.kernel.takers cimport arrival_chance, excitation_after, hit_chance, informed_side, noise_side, reluctance
 
@@ -113,6 +113,51 @@ cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept 
             b.informed_pnl[i] += earned * b.informed[i]
 
 
+cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) noexcept nogil:
+    """The same for lmsr: a fill pays the cost function's difference, and what the quote was marked up by."""
+    cdef Py_ssize_t i
+    cdef double first = s.initial_mid, log_odds = s.initial_belief, liquidity = s.liquidity
+    cdef double per_limit = s.per_limit, taken, contracts, payment, earned
+    for i in range(LANES):
+        b.belief[i] += b.taken[i]
+        b.work[i] = cost_of(first, log_odds, b.belief[i], liquidity)
+    for i in range(LANES):
+        taken = b.taken[i]
+        contracts = absolute(taken)
+        payment = (b.work[i] - b.cost[i]) + taken * (b.ask_markup[i] if taken > 0.0 else b.bid_markup[i])
+        payment = payment if contracts > 0.0 else 0.0
+        earned = payment - taken * b.probability[i]
+        b.cost[i] = b.work[i]
+        b.paid[i] = payment / taken if contracts > 0.0 else 0.0
+        b.cash[i] += payment
+        b.notional[i] += absolute(payment)
+        b.inventory[i] -= taken
+        b.usage[i] = b.inventory[i] * per_limit
+        b.fills[i] += 1.0 if contracts > 0.0 else 0.0
+        b.volume[i] += contracts
+        b.spread_pnl[i] += earned
+        if some_informed:
+            b.informed_volume[i] += contracts * b.informed[i]
+            b.informed_pnl[i] += earned * b.informed[i]
+
+
+cdef inline void learn(Block* b, const Settings* s) noexcept nogil:
+    """glosten_milgrom: the posterior, and with it the mid, after a trade."""
+    cdef Py_ssize_t i
+    cdef double evidence = s.evidence
+    for i in range(LANES):
+        b.belief[i] = posterior_after(b.belief[i], b.taken[i], evidence)
+        b.mid[i] = logistic(b.belief[i]) if b.taken[i] != 0.0 else b.mid[i]
+
+
+cdef inline void reprice(Block* b, const Settings* s) noexcept nogil:
+    """lmsr: the marginal price after a fill."""
+    cdef Py_ssize_t i
+    cdef double log_odds = s.initial_belief, liquidity = s.liquidity
+    for i in range(LANES):
+        b.mid[i] = marginal_price(log_odds, b.belief[i], liquidity) if b.taken[i] != 0.0 else b.mid[i]
+
+
 cdef inline void use_up(Block* b) noexcept nogil:
     """What a fill leaves of a quote: it matters only to a quote that may rest."""
     cdef Py_ssize_t i
@@ -134,11 +179,12 @@ cdef inline void remember(Block* b, float* signed_row, float* total_row) noexcep
             total_row[i] += <float>absolute(b.taken[i])
 
 
-cdef inline void charge(Block* b, const Settings* s) noexcept nogil:
+cdef inline void charge(Block* b, const Settings* s, bint at_cost) noexcept nogil:
+    """at_cost: at the fill's average price, where its contracts have not all the same."""
     cdef Py_ssize_t i
     cdef double rate = s.maker_rate, rounding = s.fee_rounding, unit = s.unit, price
     for i in range(LANES):
-        price = (b.ask[i] if b.taken[i] > 0.0 else b.bid[i]) * unit
+        price = b.paid[i] if at_cost else (b.ask[i] if b.taken[i] > 0.0 else b.bid[i]) * unit
         b.fees[i] += maker_fee(rate, price, absolute(b.taken[i]), rounding)
 
 

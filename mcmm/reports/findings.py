@@ -306,10 +306,10 @@ class Findings:
         """Warn where a better setting may lie outside the study: the best has an axis' last finite value."""
         edges = []
         for name, values in self.result.study.axes.items():
-            if any(isinstance(each, str | bool) for each in values) or len(values) < 2:
+            if any(isinstance(each, str | bool | list) for each in values) or len(values) < 2:
                 continue
             value = float(self.result.points[name].iloc[best])
-            finite = [float(each) for each in values]
+            finite = [float(each) for each in values if not isinstance(each, list)]
             if math.isfinite(value) and value in (min(finite), max(finite)):
                 edges.append(
                     f"the {'largest' if value == max(finite) else 'smallest'} {name.rpartition('.')[2]}"

@@ -32,6 +32,7 @@ class Run:
     unwound: Array = field(init=False)
     bid: Array = field(init=False)
     ask: Array = field(init=False)
+    paid: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = {name: shifted(self.trace[name]) for name in ("inventory", "cash", "fees")}
@@ -43,6 +44,18 @@ class Run:
         # Contracts sold by unwinding: what the inventory changed by beyond the fills.
         moved = self.trace["inventory"] - self.before["inventory"]
         self.unwound = self.trace["bought"] - self.trace["sold"] - moved
+        # Cash from fills: contracts times their price, but for lmsr, whose contracts have not all the same.
+        self.paid = self.trace["sold"] * self.ask - self.trace["bought"] * self.bid
+        if self.scores:
+            self.paid = self.trace["cash"] - self.before["cash"] - self.from_unwinding
+
+    @property
+    def scores(self) -> bool:
+        return self.scenario.quoting.policy == "lmsr"
+
+    @property
+    def from_unwinding(self) -> Array:
+        return self.unwound * self.trace["probability"] - np.abs(self.unwound) * slippage(self)
 
     @property
     def held(self) -> Array:
@@ -73,7 +86,7 @@ def attribution(run: Run) -> None:
     v, t = run.values, run.trace
     parts = (v["spread_pnl"], v["inventory_pnl"], v["fees"])
     near(v["pnl_fair"], v["spread_pnl"] + v["inventory_pnl"] - v["fees"], *parts)
-    fills = t["sold"] * (run.ask - t["probability"]) + t["bought"] * (t["probability"] - run.bid)
+    fills = run.paid - (t["sold"] - t["bought"]) * t["probability"]
     unwound = -np.abs(run.unwound) * slippage(run)
     near(v["spread_pnl"], np.sum(fills + unwound, axis=1), np.abs(fills).sum(axis=1))
     moves = t["inventory"] * (run.fair_after - t["probability"])
@@ -92,11 +105,9 @@ def slippage(run: Run) -> Array:
 def books(run: Run) -> None:
     """Cash, inventory and marks follow from the fills at their prices; cash from fills is whole ticks."""
     v, t, s = run.values, run.trace, run.scenario
-    fills = t["sold"] * run.ask - t["bought"] * run.bid
-    unwinding = run.unwound * t["probability"] - np.abs(run.unwound) * slippage(run)
-    near(t["cash"] - run.before["cash"], fills + unwinding, t["cash"])
+    near(t["cash"] - run.before["cash"], run.paid + run.from_unwinding, t["cash"])
     if s.ticks:
-        in_ticks = (t["cash"] - np.cumsum(unwinding, axis=1)) * s.ticks
+        in_ticks = (t["cash"] - np.cumsum(run.from_unwinding, axis=1)) * s.ticks
         assert np.all(np.abs(in_ticks - np.round(in_ticks)) < 1e-6)
     marked = t["inventory"] * run.fair_after
     near(t["pnl_fair"], t["cash"] + marked - t["fees"], t["cash"], marked)
@@ -108,6 +119,36 @@ def books(run: Run) -> None:
     assert np.array_equal(v["max_inventory"], np.abs(t["inventory"]).max(axis=1))
     assert np.array_equal(v["volume"], (t["bought"] + t["sold"] + np.abs(run.unwound)).sum(axis=1))
     assert np.array_equal(v["fills"], ((t["bought"] > 0).astype(int) + (t["sold"] > 0)).sum(axis=1))
+
+
+def scoring_rule(run: Run) -> None:
+    """lmsr: a fill pays at least the cost function's difference, no more where no quote is widened."""
+    t, s = run.trace, run.scenario
+    if not run.scores:
+        return
+    b, first = s.quoting.liquidity, math.log(s.initial_mid / (1 - s.initial_mid))
+    sold = np.cumsum(t["sold"] - t["bought"], axis=1)
+    cost = b * (np.logaddexp(0, first + sold / b) - np.logaddexp(0, first))
+    due = cost - shifted(cost)
+    assert np.all(run.paid >= due - 1e-9 * (1 + np.abs(cost)))
+    if s.risk.exposure_limit == math.inf and s.recovery.ramp_steps == 0:
+        near(run.paid, due, cost)
+    after = 1 / (1 + np.exp(-np.clip(first + sold / b, -36, 36)))
+    mids = np.column_stack([t["mid"][:, 1:], run.values["final_mid"]])
+    near(mids, np.where(sold == 0, s.initial_mid, after))
+
+
+def posterior(run: Run) -> None:
+    """glosten_milgrom: Bayes' rule on every trade, whatever its size."""
+    t, s = run.trace, run.scenario
+    if s.quoting.policy != "glosten_milgrom":
+        return
+    a, first = s.quoting.assumed_informed_fraction, math.log(s.initial_mid / (1 - s.initial_mid))
+    log_odds = np.full(len(t["mid"]), first)
+    for step in range(s.steps):
+        near(t["mid"][:, step], 1 / (1 + np.exp(-log_odds)))
+        for trade in (-(t["bought"] > 0).astype(int), (t["sold"] > 0).astype(int)):
+            log_odds = np.clip(log_odds + trade[:, step] * math.log((1 + a) / (1 - a)), -20, 20)
 
 
 def prices(run: Run) -> None:
@@ -165,8 +206,15 @@ def silence(run: Run) -> None:
     v, t, s = run.values, run.trace, run.scenario
     quiet = t["quoting"] == 0
     resting = quiet & ((t["bid_size"] > 0) | (t["ask_size"] > 0))
+    paused = np.zeros_like(run.step, dtype=bool)
+    for pause in s.schedule.pauses:
+        inside = (run.step >= pause.start) & (run.step < pause.start + pause.steps)
+        paused |= inside & (pause.quotes == "rest")
+        assert quiet[:, inside[0]].all()
+        if pause.quotes == "cancel":
+            assert not resting[:, inside[0]].any()
     if not s.recovery.stale_quotes:
-        assert not resting.any()
+        assert not (resting & ~paused).any()
     assert not (quiet & (t["bid_size"] == 0) & (t["bought"] > 0)).any()
     assert not (quiet & (t["ask_size"] == 0) & (t["sold"] > 0)).any()
     for side, fill in (("bid", "bought"), ("ask", "sold")):
@@ -196,7 +244,7 @@ def outages(run: Run) -> None:
     """Without trips silence is an outage: as many as counted, each of outage_steps, a step between."""
     v, t, s = run.values, run.trace, run.scenario
     assert s.recovery.disconnect_rate > 0 or not v["outages"].any()
-    if v["trips"].any():
+    if v["trips"].any() or s.schedule.pauses:
         return
     quiet = (t["quoting"] == 0).astype(int)
     begins = np.diff(quiet, axis=1, prepend=0) == 1
@@ -257,6 +305,8 @@ def first_trip(run: Run) -> None:
 CHECKS: tuple[Callable[[Run], None], ...] = (
     attribution,
     books,
+    scoring_rule,
+    posterior,
     prices,
     limits,
     sizes,

@@ -109,6 +109,22 @@ def random_case(seed: int) -> Case:
     else:
         changes["market.initial_mid"] = 100.0
         changes["flow.intensity_scale"] = between(20, 140)
+    if changes["quoting.policy"] == "adaptive" and sometimes(0.5, lambda: True, False):
+        changes["quoting.policy"] = ("glosten_milgrom", "lmsr")[seed // 3 % 2]
+        changes |= {"market.tick_size": 0.0, "quoting.assumed_informed_fraction": between(0.01, 0.6)}
+        changes["quoting.liquidity"] = one_of(between(0.5, 10), between(10, 200))
+    if sometimes(0.25, lambda: True, False):
+        first = whole(0, steps - 1)
+        changes["schedule.pauses"] = [
+            {"start": first, "steps": whole(1, 20), "quotes": one_of("rest", "cancel")},
+            *([{"start": first + 25, "steps": 5, "quotes": "rest"}] if first + 25 < steps else []),
+        ]
+        if flow == "takers":
+            changes["schedule.arrival_rate"] = [[whole(0, steps - 1), between(0, 1)]]
+            changes["schedule.informed_fraction"] = [[whole(0, steps - 1), between(0, 1)]]
+        if process == "logit" and flow != "replay":
+            changes["schedule.volatility"] = [[whole(0, steps - 1), between(0, 3)]]
+            changes["schedule.news"] = [[whole(0, steps - 1), between(0, 1)]]
     if flow != "replay":
         return mcmm.Scenario().replace(changes), None
     count = whole(1, 2 * steps)

@@ -72,13 +72,21 @@ MAKER: dict[str, Any] = {
     "recovery.conservative_multiplier": 1.5,
     "recovery.ramp_steps": 5,
     "market.initial_mid": 0.4,
+    "schedule.pauses": [{"start": 40, "steps": 30, "quotes": "rest"}, {"start": 150, "steps": 20}],
 }
 # Each needs another setting before it acts.
 GATED: dict[str, dict[str, Any]] = {
     "risk.unwind_slippage": {"risk.breaker_action": "flatten"},
     "quoting.risk_aversion": {"quoting.policy": "avellaneda_stoikov", "flow.intensity_decay": 40.0},
+    "quoting.assumed_informed_fraction": {"quoting.policy": "glosten_milgrom", "market.tick_size": 0.0},
+    "quoting.liquidity": {"quoting.policy": "lmsr", "market.tick_size": 0.0},
 }
-GATED_TO: dict[str, Any] = {"risk.unwind_slippage": 0.05, "quoting.risk_aversion": 1.0}
+GATED_TO: dict[str, Any] = {
+    "risk.unwind_slippage": 0.05,
+    "quoting.risk_aversion": 1.0,
+    "quoting.assumed_informed_fraction": 0.4,
+    "quoting.liquidity": 10.0,
+}
 
 
 def run(*changes: dict[str, Any], paths: int = 100) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -91,7 +99,7 @@ def taken(trace: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_the_list_of_the_makers_settings_is_whole() -> None:
-    tables = ("fees.", "quoting.", "risk.", "recovery.")
+    tables = ("fees.", "quoting.", "risk.", "recovery.", "schedule.pauses")
     names = {name for name in mcmm.Scenario.settings() if name.startswith(tables)}
     assert names == {name for name in (*MAKER, *GATED) if name.startswith(tables)}
 
@@ -146,10 +154,13 @@ def test_a_smaller_quote_cuts_the_same_takers() -> None:
     assert not np.array_equal(cut, whole)
 
 
-@pytest.mark.parametrize("policy", ["adaptive", "symmetric", "avellaneda_stoikov"])
+@pytest.mark.parametrize("policy", ["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"])
 def test_takers_are_the_same_for_every_policy(policy: str) -> None:
     base = {**OPEN, "flow.clustering": 0.5, "flow.herding": 0.3}
-    assert np.array_equal(taken(run(base)[1]), taken(run(base, {"quoting.policy": policy})[1]))
+    own = {"quoting.policy": policy} | (
+        {"market.tick_size": 0.0} if policy in ("glosten_milgrom", "lmsr") else {}
+    )
+    assert np.array_equal(taken(run(base)[1]), taken(run(base, own)[1]))
 
 
 @pytest.mark.parametrize(

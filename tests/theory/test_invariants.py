@@ -16,7 +16,7 @@ from theory.harness import SEED, make, traces
 from theory.invariants import CHECKS, Run
 from theory.random_scenarios import random_case
 
-SCENARIOS = 500
+SCENARIOS = 600
 TRACED = 24
 BATCH = 50
 
@@ -35,6 +35,11 @@ def acted(run: Run) -> Counter[str]:
         "informed": bool(v["informed_volume"].any()),
         "fees": bool(v["fees"].any()),
         "closing": s.risk.close_steps > 0,
+        "venue pause": bool(s.schedule.pauses) and bool(v["volume"].any()),
+        "fill in a venue pause": any(
+            bool((t["bought"] + t["sold"])[:, pause.start : pause.start + pause.steps].any())
+            for pause in s.schedule.pauses
+        ),
         s.risk.breaker_action: bool(v["trips"].any()),
         **{
             reason: bool((v["halt_reason"] == code).any()) for code, reason in enumerate(HALT_REASONS) if code
@@ -69,12 +74,29 @@ def test_enough_of_everything_was_seen() -> None:
     seen = sum((checked(batch) for batch in range(0, SCENARIOS, BATCH)), Counter[str]())
     for name in (
         *("inventory limit", "exposure limit", "outage", "stale fill", "unwinding", "several trips"),
-        *("informed", "fees", "closing", "halt", "pause", "flatten", "drawdown", "loss", "volume"),
+        *(
+            "venue pause",
+            "fill in a venue pause",
+            "informed",
+            "fees",
+            "closing",
+            "halt",
+            "pause",
+            "flatten",
+            "drawdown",
+            "loss",
+            "volume",
+        ),
     ):
         assert seen[name] >= 20, f"{name} was seen in {seen[name]} scenarios"
     kinds = [name for name in seen if "," in name]
-    assert len(kinds) == 3 * 3 * 3 - 3  # adaptive is not for arithmetic
-    assert all(seen[name] >= 2 for name in kinds)
+    assert len(kinds) == 3 * 3 * 3 - 3 + 2 * 2 * 3  # three of the policies are not for arithmetic
+    for part in (
+        *("adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"),
+        "intensity",
+        "replay",
+    ):
+        assert sum(seen[name] for name in kinds if part in name.split(", ")) >= 20, part
 
 
 def test_attribution_holds_on_every_path() -> None:

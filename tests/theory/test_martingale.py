@@ -17,6 +17,17 @@ PROCESSES: dict[str, dict[str, Any]] = {
     "logit with news": {"market.volatility": 0.05, "market.news_rate": 0.02, "market.news_strength": 0.4},
     "news alone": {"market.volatility": 0.0, "market.news_rate": 0.05, "market.news_strength": 0.25},
     "news that resolves": {"market.volatility": 0.03, "market.news_rate": 0.004, "market.news_strength": 1.0},
+    "scheduled": {
+        "market.volatility": 0.06,
+        "schedule.volatility": [[0, 0.3], [70, 4.0], [110, 0.5]],
+        "schedule.news": [[30, 0.4], [97, 0.6]],
+    },
+    "scheduled news among others": {
+        "market.volatility": 0.0,
+        "market.news_rate": 0.03,
+        "market.news_strength": 0.2,
+        "schedule.news": [[2], [90, 1.0]],
+    },
     "threshold": {"market.process": "threshold"},
     "threshold, not resolved": {"market.process": "threshold", "market.resolution_step": 300},
 }

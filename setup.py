@@ -10,9 +10,8 @@ The core is one Cython module. It is translated to C once, and that C is compile
 
 The last component of the three names is equal because the C file exports one ``PyInit__core``.
 
-``MCMM_BUILDS=baseline`` (or ``baseline,avx2``) leaves the others out. The compiler is ``CC``'s, and ``CFLAGS``
-come before the flags below, as for any extension: ``CFLAGS=-fsanitize=address,undefined`` builds what
-``.ci/same_bits sanitizers`` tests.
+``MCMM_BUILDS=baseline`` (or ``baseline,avx2``) leaves the others out. ``CC`` and ``CFLAGS`` act as for any
+extension: with ``CFLAGS=-fsanitize=address,undefined`` it is what ``.ci/same_bits sanitizers`` tests.
 """
 
 from __future__ import annotations

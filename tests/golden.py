@@ -2,9 +2,9 @@
 
 From the root of the clone:
 
-    python tests/golden.py                   the build that import chooses (MCMM_ISA overrides), on 1 and 2 jobs
-    python tests/golden.py --sweeps          the same through a sweep, too: threading and loky, 1 and 2 jobs
-    python tests/golden.py --write           freeze what this build gives: a new scenario, or a new major version
+    python tests/golden.py              the build chosen at import (MCMM_ISA overrides), on 1 and 2 jobs
+    python tests/golden.py --sweeps     through sweeps, too: threading and loky, on 1 and 2 jobs
+    python tests/golden.py --write      freeze what this build gives: a new scenario, a new major version
 
 What is checked is the mcmm that is installed, or the one on PYTHONPATH.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,17 +62,19 @@ def failures(sweeps: bool) -> list[str]:
     chunks._SMALLEST = 1  # and chunks of a point each
     frozen = load()
     found = [f"{name}: is in one of panel and golden.json" for name in frozen.keys() ^ panel.SCENARIOS.keys()]
-
-    def compare(way: str, names: list[str], digest: Callable[[str], str]) -> None:
+    ways = [
+        (f"simulate, jobs {jobs}", partial(panel.digest, jobs=jobs), list(panel.SCENARIOS)) for jobs in JOBS
+    ]
+    if sweeps:
+        ways += [
+            (f"sweep, {backend}, jobs {jobs}", partial(swept, jobs=jobs, backend=backend), panel.SWEPT)
+            for backend in BACKENDS
+            for jobs in JOBS
+        ]
+    for way, digest, names in ways:
         wrong = [name for name in names if digest(name) != frozen.get(name)]
         print(f"{'differ' if wrong else 'same':>6}  {len(names)} scenarios, {way}", flush=True)
         found.extend(f"{name}: {way}" for name in wrong)
-
-    for jobs in JOBS:
-        compare(f"simulate, jobs {jobs}", list(panel.SCENARIOS), lambda name: panel.digest(name, jobs=jobs))
-    for backend in BACKENDS if sweeps else ():
-        for jobs in JOBS:
-            compare(f"sweep, {backend}, jobs {jobs}", panel.SWEPT, lambda name: swept(name, jobs, backend))
     return found
 
 
@@ -87,8 +89,9 @@ def main() -> int:
     options = parser.parse_args()
     core = engine.core_info()
     print(f"mcmm {mcmm.__version__} of {Path(mcmm.__file__).parent}: {core['isa']}, {core['compiler']}")
+    wanted = f"{options.isa or 'any build'}, {options.compiler or 'any compiler'}"
     if options.isa not in (None, core["isa"]) or not core["compiler"].startswith(options.compiler or ""):
-        print(f"error: wanted {options.isa or 'any build'}, {options.compiler or 'any compiler'}", file=sys.stderr)
+        print(f"error: wanted {wanted}", file=sys.stderr)
         return 1
     if options.write:
         print(write())

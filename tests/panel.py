@@ -1,7 +1,7 @@
 """Scenarios that between them use every process, flow, policy, limit, breaker and size law.
 
-Their values are frozen in data/golden.json. A new scenario is a new entry of SCENARIOS, and
-`python tests/golden.py --write` adds its hash. A change of an entry, or of the random stream, changes the hashes.
+Their values are frozen in data/golden.json. A new scenario is a new entry of SCENARIOS, and then
+`python tests/golden.py --write` adds its hash. A change of an entry or of the stream changes the hashes.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ The core is one Cython module. It is translated to C once, and that C is compile
 ==========================  =====================================================
 
 The last component of the three names is equal because the C file exports one ``PyInit__core``.
+
+``MCMM_BUILDS=baseline`` (or ``baseline,avx2``) leaves the others out. ``CC`` and ``CFLAGS`` act as for any
+extension: with ``CFLAGS=-fsanitize=address,undefined`` it is what ``.ci/same_bits sanitizers`` tests.
 """
 
 from __future__ import annotations
@@ -107,9 +110,14 @@ class BuildCore(build_ext):
         super().build_extensions()
 
 
+BUILDS = ("baseline", "avx2", "avx512")
+wanted = os.environ.get("MCMM_BUILDS", "").replace(",", " ").split() or BUILDS
+if "baseline" not in wanted or not set(wanted) <= set(BUILDS):
+    raise SystemExit(f"MCMM_BUILDS: must be baseline, and any of {', '.join(BUILDS[1:])}, got {wanted}")
 extensions = [extension("mcmm._core", [])]
-if knows_avx():
+if knows_avx() and "avx2" in wanted:
     extensions.append(extension("mcmm._isa.avx2._core", AVX2, optional=True))
+if knows_avx() and "avx512" in wanted:
     extensions.append(extension("mcmm._isa.avx512._core", AVX512, optional=True))
 
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore})

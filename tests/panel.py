@@ -1,6 +1,7 @@
-"""Sixteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
+"""Scenarios that between them use every process, flow, policy, limit, breaker and size law.
 
-Their values are frozen in data/golden.json. A change here changes the hashes there.
+Their values are frozen in data/golden.json. A new scenario is a new entry of SCENARIOS, and then
+`python tests/golden.py --write` adds its hash. A change of an entry or of the stream changes the hashes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import mcmm
 
 INF = math.inf
 SEED = 20_240_607
+FROZEN = 130  # two blocks and a bit
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "default": {"steps": 300},
@@ -163,6 +165,9 @@ ORDERS = pd.DataFrame(
     }
 )
 
+# What a sweep can run: a study has no orders.
+SWEPT = [name for name in SCENARIOS if name != "replay"]
+
 
 def simulate(name: str, paths: int, **options: Any) -> mcmm.Simulation:
     """Simulate a scenario of the panel."""
@@ -173,12 +178,22 @@ def simulate(name: str, paths: int, **options: Any) -> mcmm.Simulation:
 
 def values(name: str, paths: int, **options: Any) -> NDArray[np.float64]:
     """Its values, with one NaN and one zero, so that equal values have equal bytes."""
-    plain = simulate(name, paths, **options).values + 0.0
-    plain[np.isnan(plain)] = np.nan
-    return np.ascontiguousarray(plain, dtype="<f8")
+    return plain(simulate(name, paths, **options).values)
 
 
-def digest(name: str) -> str:
-    """The hash of what is frozen: 130 paths from the first one on, and as many from a far one."""
-    near, far = values(name, 130), values(name, 130, first_path=2**40 + 7)
+def plain(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values with one NaN and one zero."""
+    told = values + 0.0
+    told[np.isnan(told)] = np.nan
+    return np.ascontiguousarray(told, dtype="<f8")
+
+
+def digest(name: str, near: NDArray[np.float64] | None = None, **options: Any) -> str:
+    """The hash of what is frozen: 130 paths from the first one on, and as many from a far one.
+
+    `near` is where the first ones come from another place than `simulate`.
+    """
+    if near is None:
+        near = values(name, FROZEN, **options)
+    far = values(name, FROZEN, first_path=2**40 + 7, **options)
     return hashlib.sha256(near.tobytes() + far.tobytes()).hexdigest()

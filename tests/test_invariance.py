@@ -77,7 +77,7 @@ def test_tracing_changes_nothing(name: str, reference: dict[str, NDArray[np.floa
         assert np.array_equal(rows, traced.trace_values[column][63:70], equal_nan=True)
 
 
-@pytest.mark.parametrize("name", [name for name in PANEL if name != "replay"])
+@pytest.mark.parametrize("name", panel.SWEPT)
 def test_a_sweep_gets_the_same_rows(name: str, reference: dict[str, NDArray[np.float64]]) -> None:
     rows = engine.run_rows(mcmm.Scenario.from_dict(panel.SCENARIOS[name]), panel.SEED, 3, 200)
     assert np.array_equal(rows, reference[name][:, 3:203], equal_nan=True)
@@ -101,7 +101,7 @@ def test_the_seed_matters() -> None:
 @pytest.mark.parametrize("name", PANEL)
 def test_values_are_frozen(name: str) -> None:
     assert panel.digest(name) == json.loads(GOLDEN.read_text("utf-8"))[name], (
-        "these bits may change with a major version only; tests/golden.py then prints the new hashes"
+        "these bits may change with a major version only; tests/golden.py --write then keeps the new hashes"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("files", "metrics", "moments", "settings", "tables"),
+    ("files", "markets", "metrics", "moments", "settings", "tables"),
     ("scenario", "statistics"),
     ("simulation",),
     ("_isa",),

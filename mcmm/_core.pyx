@@ -80,7 +80,7 @@ BLOCK = LANES
 cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) noexcept nogil:
     cdef Py_ssize_t i
     memset(b, 0, sizeof(Block))
-    draw(b.u_side, seed, path, 0, OUTCOME)
+    draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
     for i in range(LANES):
         b.outcome[i] = 1.0 if happens(b.u_side[0][i], s.initial_probability) else 0.0
         b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
@@ -140,7 +140,7 @@ cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t
 cdef void run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
-    """Model.md section 2, in its order."""
+    """Model.md section 2, in its order; end_step is to follow."""
     cdef Py_ssize_t lane
     if s.may_stop:
         begin(b, s, step)
@@ -150,6 +150,12 @@ cdef void run_step(
     trade(b, s, t, w, step)
     move(b, s, t, step)
     mark_and_check(b, s, w, step)
+
+
+cdef void end_step(
+    Block* b, const Settings* s, Py_ssize_t step, double* trace, Py_ssize_t traced
+) noexcept nogil:
+    cdef Py_ssize_t lane
     if traced or step + 1 == s.steps:
         book(b, s)
     for lane in range(traced):
@@ -163,9 +169,11 @@ cdef void close_block(
     cdef Py_ssize_t i
     cdef double outcome, quoted
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
-        draw(b.u_side, seed, path, 0, OUTCOME)
+        draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
         for i in range(LANES):
             b.outcome[i] = 1.0 if happens(b.u_side[0][i], b.probability[i]) else 0.0
+        if b.portfolio != NULL and b.portfolio.settings.correlated and s.flow != REPLAY and s.resolution_step > s.steps:
+            join_outcomes(b, s)
     for i in range(lanes):
         outcome = b.outcome[i] if s.bounded else b.probability[i]
         quoted = b.quoted[i] if s.may_stop else <double>s.steps
@@ -214,10 +222,43 @@ cdef void run_block(
                 return
             draw_steps(b, s, t, seed, path, <uint64_t>step >> 2)
         run_step(b, s, t, w, step, trace, traced)
+        end_step(b, s, step, trace, traced)
 
 
 cdef void* aligned(void* memory) noexcept nogil:
     return <void*>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+
+
+cdef Py_ssize_t block_size(const Settings* s) noexcept nogil:
+    """Bytes of a block and its windows, a multiple of 64."""
+    cdef Windows w
+    return place_windows(<char*>((sizeof(Block) + 63) & ~<uintptr_t>63), s, &w)
+
+
+cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept nogil:
+    """Lay out the windows that a market needs, each a multiple of 64 bytes; returns where they end."""
+    cdef Py_ssize_t ring = LANES * sizeof(float)
+    w.filled_signed = w.filled_total = w.volume_ring = NULL
+    w.loss_ring = NULL
+    if s.moves_mid:
+        w.filled_signed = <float*>at
+        at += s.imbalance_window * ring
+        if s.flow == INTENSITY:
+            w.filled_total = <float*>at
+            at += s.imbalance_window * ring
+    if s.has_volume_limit:
+        w.volume_ring = <float*>at
+        at += s.volume_window * ring
+    if s.has_loss_limit:
+        w.loss_ring = <double*>at
+        at += (s.loss_window + 1) * 2 * ring
+    return <Py_ssize_t>at
+
+
+cdef Block* place_block(char* at, const Settings* s, Windows* w) noexcept nogil:
+    """Lay out a block in the next block_size bytes."""
+    place_windows(at + ((sizeof(Block) + 63) & ~<uintptr_t>63), s, w)
+    return <Block*>at
 
 
 cdef class Plan:
@@ -263,13 +304,7 @@ cdef class Plan:
         """
         cdef const Settings* s = &self.settings
         cdef Py_ssize_t paths = out.shape[1], first = 0, lanes, traced = 0, left
-        cdef Py_ssize_t ring = LANES * sizeof(float)
-        cdef Py_ssize_t signed = s.imbalance_window * ring if s.moves_mid else 0
-        cdef Py_ssize_t total = signed if s.flow == INTENSITY else 0
-        cdef Py_ssize_t volume = s.volume_window * ring if s.has_volume_limit else 0
-        cdef Py_ssize_t loss = (s.loss_window + 1) * LANES * <Py_ssize_t>sizeof(double) if s.has_loss_limit else 0
         cdef char* memory
-        cdef char* at
         cdef Block* b
         cdef Windows w
         cdef double* rows = NULL
@@ -280,16 +315,11 @@ cdef class Plan:
             return
         if trace is not None:
             traced = min(trace.shape[0], paths)
-        memory = <char*>malloc(sizeof(Block) + signed + total + volume + loss + 64)
+        memory = <char*>malloc(block_size(s) + 64)
         if memory == NULL:
             raise MemoryError
         with nogil:
-            b = <Block*>aligned(memory)
-            at = <char*>b + sizeof(Block)
-            w.filled_signed = <float*>at if signed else NULL
-            w.filled_total = <float*>(at + signed) if total else NULL
-            w.volume_ring = <float*>(at + signed + total) if volume else NULL
-            w.loss_ring = <double*>(at + signed + total + volume) if loss else NULL
+            b = place_block(<char*>aligned(memory), s, &w)
             while first < paths and not (stopping != NULL and stopping[0]):
                 lanes = min(<Py_ssize_t>LANES, paths - first)
                 left = max(<Py_ssize_t>0, min(traced - first, lanes))
@@ -299,6 +329,9 @@ cdef class Plan:
                 close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
                 first += lanes
             free(memory)
+
+
+include "kernel/portfolio.pxi"
 
 
 def isa():

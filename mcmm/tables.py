@@ -1,6 +1,7 @@
 """The tables of a scenario: every setting with its type, range, default, unit and meaning.
 
-Nothing here looks at two settings at once; what contradicts what is said in `mcmm.scenario`.
+Nothing here looks at two settings at once; the tree they make is `mcmm.markets.Tables`,
+and what contradicts what is said in `mcmm.scenario`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-__all__ = ["Fees", "Flow", "Market", "Quoting", "Recovery", "Risk", "Table", "Tables"]
+__all__ = [
+    "STEPS",
+    "Fees",
+    "Flow",
+    "Limit",
+    "Market",
+    "Quoting",
+    "Recovery",
+    "Risk",
+    "Share",
+    "Table",
+    "setting",
+]
 
 STEPS = 10**8
 """The longest path."""
@@ -353,17 +366,3 @@ class Recovery(Table):
     ramp_steps: Annotated[int, Field(ge=0, le=COUNT)] = setting(
         50, "steps", "Quoted steps over which that multiplier falls linearly back to 1; 0 for at once."
     )
-
-
-class Tables(Table):
-    """One market, its takers, the maker's policy, limits and recovery, and the length of a path."""
-
-    model_config = ConfigDict(title="Scenario")
-
-    steps: Annotated[int, Field(ge=1, le=STEPS)] = setting(1000, "steps", "Length of a path.")
-    market: Market = Market()
-    flow: Flow = Flow()
-    fees: Fees = Fees()
-    quoting: Quoting = Quoting()
-    risk: Risk = Risk()
-    recovery: Recovery = Recovery()

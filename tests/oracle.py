@@ -32,6 +32,14 @@ class Result:
 
 
 @dataclass
+class Share:
+    """What a portfolio's exposure limit leaves to each market in a step; how often it left a side nothing."""
+
+    dollars: float
+    binding_steps: int = 0
+
+
+@dataclass
 class Sums:
     """What is only counted, and decides nothing."""
 
@@ -58,11 +66,18 @@ class Sums:
 
 
 class Path:
-    """One path: the maker and its books, in a market of its own."""
+    """One path: the maker and its books, in a market of its own or one among several."""
 
-    def __init__(self, scenario: Scenario, seed: int, path: int, orders: Sequence[Order] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        draws: numbers.Draws,
+        orders: Sequence[Order] | None,
+        share: Share | None = None,
+    ) -> None:
         s = self.scenario = scenario
-        self.draws = numbers.Draws(seed, path)
+        self.draws = draws
+        self.share = share
         self.acted: set[str] = set()  # what came about that no metric tells
 
         # Of several orders in a step the first trades; of several fair values the last counts.
@@ -90,7 +105,7 @@ class Path:
         self.unwind_cash = 0.0
         self.inventory = 0
         self.exposure = 0.0  # as of the last mark
-        self.pnl = self.pnl_fair = self.drawdown = 0.0
+        self.pnl = self.pnl_fair = self.marked = self.drawdown = 0.0
         self.breaker = Breaker(s)
         self.unwinds = False
         self.sums = Sums()
@@ -102,7 +117,7 @@ class Path:
     # ---- one step
 
     def step(self, t: int) -> dict[str, float]:
-        """Section 2, in its order; the row of the trace."""
+        """Section 2, in its order; what the taker saw, for the trace."""
         self.bought = self.sold = 0
         self.window.append((0, 0))
         connected = self.connect(t)
@@ -117,7 +132,7 @@ class Path:
             self.fill(taker)
         self.move_fair_value(t)
         self.mark_and_check(t)
-        return row | self.what_the_step_leaves()
+        return row
 
     # ---- 1. connection
 
@@ -238,7 +253,7 @@ class Path:
     def sizes(self, t: int, bid: float, ask: float) -> tuple[int, int]:
         s = self.scenario
         sizes = []
-        limit_binds = exposure_binds = False
+        limit_binds = exposure_binds = share_binds = False
         # A position as its side sees it: positive where a fill would add to it. And what a contract can lose.
         for position, at_risk in ((self.inventory, bid), (-self.inventory, 1 - ask)):
             size = s.quoting.quote_size
@@ -253,6 +268,12 @@ class Path:
                 room = math.floor(min(s.risk.exposure_limit / at_risk + 1e-9, 2.0**50)) - position
                 size = min(size, room)
                 exposure_binds |= room <= 0
+            if self.share is not None:
+                reducing = max(0, -position)
+                room = math.floor(min(self.share.dollars / at_risk + 1e-9, 2.0**50)) + reducing
+                self.note("portfolio's share", size > room)
+                size = min(size, room)
+                share_binds |= room <= 0
             if t >= s.steps - s.risk.close_steps:
                 reducing = max(0, -position)
                 self.note("close_steps", size > reducing)
@@ -260,6 +281,8 @@ class Path:
             sizes.append(max(size, 0))
         self.sums.inventory_limit_steps += limit_binds
         self.sums.exposure_limit_steps += exposure_binds
+        if self.share is not None:
+            self.share.binding_steps += share_binds
         return sizes[0], sizes[1]
 
     # ---- 3. takers
@@ -355,6 +378,7 @@ class Path:
         self.pnl, self.pnl_fair = self.worth(self.mid), self.worth(self.fair.p)
         at_mid = self.scenario.risk.mark == "mid"
         mark, marked = (self.mid, self.pnl) if at_mid else (self.fair.p, self.pnl_fair)
+        self.marked = marked
         self.exposure = self.inventory * mark if self.inventory > 0 else abs(self.inventory) * (1 - mark)
         sums.max_inventory = max(sums.max_inventory, abs(self.inventory))
         sums.max_exposure = max(sums.max_exposure, self.exposure)
@@ -370,8 +394,12 @@ class Path:
             if breaker.paused_steps == 0:
                 self.since_return = 0
         elif not breaker.halted and breaker.trip(t, marked):
-            self.quote = None
-            self.unwinds = self.scenario.risk.breaker_action == "flatten"
+            self.stop()
+
+    def stop(self) -> None:
+        """What a trip does to the quote and the inventory."""
+        self.quote = None
+        self.unwinds = self.scenario.risk.breaker_action == "flatten"
 
     # ---- what it reports
 
@@ -446,6 +474,6 @@ def simulate(scenario: Scenario, seed: int, path: int, orders: Sequence[Order] |
     """Walk one path; with orders, a replayed one."""
     if orders is not None:
         scenario = scenario.replace({"flow.model": "replay"})
-    walk = Path(scenario, seed, path, orders)
-    rows = [walk.step(t) for t in range(scenario.steps)]
+    walk = Path(scenario, numbers.Draws(seed, path), orders)
+    rows = [walk.step(t) | walk.what_the_step_leaves() for t in range(scenario.steps)]
     return Result(walk.metrics(), rows, walk.acted)

@@ -64,7 +64,7 @@ class FairValue:
             case "threshold":
                 self.walk(t)
             case "arithmetic":
-                z = self.draws.normal(t, numbers.FAIR_VALUE)
+                z = self.draws.shock(t)
                 self.p = self.p + self.scenario.market.volatility * z
         return False
 
@@ -72,7 +72,7 @@ class FairValue:
         market = self.scenario.market
         v = market.volatility
         if v or market.news_rate:
-            z = self.draws.normal(t, numbers.FAIR_VALUE)
+            z = self.draws.shock(t)
             self.x = clip(self.x + ((self.drawn_outcome - 0.5) * (v * v) + v * z), -36, 36)
             self.p = numbers.logistic(self.x)
 
@@ -90,7 +90,7 @@ class FairValue:
         return True
 
     def walk(self, t: int) -> None:
-        self.b = self.b + self.draws.normal(t, numbers.FAIR_VALUE)
+        self.b = self.b + self.draws.shock(t)
         left = self.resolution - (t + 1)
         if left:
             self.p = numbers.normal_cdf(self.b * (1 / math.sqrt(left)))
@@ -103,6 +103,12 @@ class FairValue:
             return math.nan
         if self.scenario.market.process == "logit" and self.given is None:
             return self.drawn_outcome
+        left = self.resolution - self.scenario.steps
+        if self.given is None and left and self.draws.correlation > 0:
+            # What is left of the walks is correlated as they were.
+            common = numbers.normal_quantile(self.draws.uniform(0, numbers.COMMON_OUTCOME))
+            rest = self.draws.joined(common, numbers.normal_quantile(self.outcome_draw))
+            return float(rest < self.b * (1 / math.sqrt(left)))
         return float(self.outcome_draw < self.p)
 
 

@@ -1,4 +1,4 @@
-"""Thirteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
+"""Fourteen scenarios that between them use every process, flow, policy, limit, breaker and size law.
 
 Their values are frozen in data/golden.json. A change here changes the hashes there.
 """
@@ -118,6 +118,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "market": {"process": "threshold", "initial_probability": 0.55},
         "risk": {"inventory_limit": 12},
         "fees": {"maker_rate": 0.07, "rounding": 0.01},
+    },
+    "portfolio": {
+        "steps": 160,
+        "flow": {"arrival_rate": 0.9, "informed_fraction": 0.4},
+        "markets": [
+            {"name": "fed", "quoting": {"base_spread": 0.02}, "risk": {"breaker_action": "pause"}},
+            {
+                "name": "cpi",
+                "market": {"process": "threshold", "resolution_step": 200, "initial_probability": 0.3},
+                "risk": {"breaker_action": "flatten"},
+            },
+            {"name": "btc", "flow": {"model": "intensity"}, "risk": {"exposure_limit": 9.0, "mark": "fair"}},
+        ],
+        "portfolio": {"correlation": 0.6, "exposure_limit": 25.0, "drawdown_limit": 1.5},
     },
 }
 

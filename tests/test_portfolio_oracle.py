@@ -11,6 +11,7 @@ import cases
 import numpy as np
 import oracle_portfolio
 import pandas as pd
+import panel
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -165,26 +166,12 @@ def test_core_is_the_oracle_of_several_markets() -> None:
     assert {name: acted[name] for name in WANTED if acted[name] < LEAST} == {}
 
 
-MIXED: dict[str, Any] = {
-    "steps": 160,
-    "flow": {"arrival_rate": 0.9, "informed_fraction": 0.4},
-    "markets": [
-        {"name": "fed", "quoting": {"base_spread": 0.02}, "risk": {"breaker_action": "pause"}},
-        {
-            "name": "cpi",
-            "market": {"process": "threshold", "resolution_step": 200, "initial_probability": 0.3},
-            "risk": {"breaker_action": "flatten"},
-        },
-        {"name": "btc", "flow": {"model": "intensity"}, "risk": {"exposure_limit": 9.0, "mark": "fair"}},
-    ],
-    "portfolio": {"correlation": 0.6, "exposure_limit": 25.0, "drawdown_limit": 1.5},
-}
-
-
 @pytest.mark.parametrize("first_path", [0, 2**40 + 7])
 def test_a_mixed_portfolio(first_path: int) -> None:
-    """So that the quick tests have one, and what is frozen in the panel is what the pages say."""
-    came_about = compare(Scenario.from_dict(MIXED), 5, first_path, (0, 1, 63, 64), None)
+    """So that what is frozen in the panel is what the pages say."""
+    came_about = compare(
+        Scenario.from_dict(panel.SCENARIOS["portfolio"]), panel.SEED, first_path, (0, 1, 63, 64), None
+    )
     assert {"portfolio's share", "correlated outcomes", "portfolio pause", "portfolio flatten"} <= came_about
 
 

@@ -15,6 +15,11 @@ __all__ = ["SCENARIOS", "available_peers", "core", "numpy_draws", "peer"]
 
 STEPS = 1000
 
+
+def _markets(count: int) -> dict[str, Any]:
+    return {"markets": [{"name": f"m{place}"} for place in range(count)]}
+
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "default": {},
     "minimal": {
@@ -46,11 +51,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "risk": {"inventory_limit": math.inf},
     },
     "reduced": peers.SCENARIO,
+    # Per path-step of a market.
+    "3 markets": {
+        **_markets(3),
+        "portfolio": {"correlation": 0.5, "exposure_limit": 60.0, "drawdown_limit": 50.0},
+    },
+    "64 markets": {
+        **_markets(64),
+        "portfolio": {"correlation": 0.5, "exposure_limit": 900.0, "drawdown_limit": 900.0},
+    },
 }
 
 
 def core(name: str) -> tuple[Callable[[int, int], Any], int]:
-    """A function of paths and seed that runs the core on a named scenario, and the scenario's steps."""
+    """A function of paths and seed that runs the core on a named scenario, and its steps, of all markets."""
     from mcmm import Scenario
     from mcmm.engine import run_rows
 

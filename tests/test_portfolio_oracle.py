@@ -38,6 +38,16 @@ WANTED = [
 ]
 
 
+def within(schedule: dict[str, Any], steps: int) -> dict[str, Any]:
+    """A schedule without what lies beyond a shorter path."""
+    return {
+        name: [row for row in rows if (row["start"] if isinstance(row, dict) else row[0]) < steps]
+        if isinstance(rows, list)
+        else rows
+        for name, rows in schedule.items()
+    }
+
+
 @st.composite
 def members(draw: st.DrawFn, regime: str) -> tuple[list[dict[str, Any]], int]:
     """Markets, each with settings of its own for everything, and the steps they have in common."""
@@ -59,12 +69,13 @@ def members(draw: st.DrawFn, regime: str) -> tuple[list[dict[str, Any]], int]:
         table = {"name": f"m-{place}", **each.to_dict()}
         del table["steps"]
         table["risk"]["close_steps"] = min(table["risk"]["close_steps"], steps)
+        table["schedule"] = within(table["schedule"], steps)
         if regime == "joint breaker":
             table["risk"] |= cases.one_of(
                 draw,
-                breaker_action=("halt", "pause", "pause", "flatten"),
-                pause_steps=(3, 1, 12, 40),
-                drawdown_limit=(INF, INF, 0.3),
+                breaker_action=("pause", "pause", "halt", "pause", "flatten"),
+                pause_steps=(40, 12, 40, 3, 1),
+                drawdown_limit=(0.1, INF, 0.3),
             )
         tables.append(table)
     return tables, steps

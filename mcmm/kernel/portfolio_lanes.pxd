@@ -117,6 +117,11 @@ cdef inline void trip_with_portfolio(Block* b, const Settings* s, Portfolio* p, 
         first = tripped if b.trips[i] == 0.0 else 0.0
         b.halt_step[i] = at if first > 0.0 else b.halt_step[i]
         b.halt_reason[i] = reason if first > 0.0 else b.halt_reason[i]
+        b.trip_mark[i] = b.marked[i] if first > 0.0 else b.trip_mark[i]
+        # A pause begun anew ends what the first trip did.
+        b.resumed_mark[i] = (
+            b.marked[i] if (tripped > 0.0) & (b.trips[i] == 1.0) & (b.pause[i] > 0.0) else b.resumed_mark[i]
+        )
         b.trips[i] += tripped
         b.halted[i] = maximum(b.halted[i], tripped * halts)
         b.unwind[i] = maximum(b.unwind[i], tripped * flattens)

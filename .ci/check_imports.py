@@ -17,6 +17,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("files", "metrics", "moments", "schedule", "settings", "tables"),
     ("scenario", "statistics"),
+    ("policies",),
     ("simulation",),
     ("_isa",),
     ("engine", "orders", "plan"),

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 TRACE_COLUMNS: tuple[str, ...]
 METRIC_ROWS: int
 BLOCK: int
+POLICY_ROWS: int
+POLICY_STATE_ROWS: int
 
 class Plan:
     def __init__(
@@ -15,6 +17,8 @@ class Plan:
         bisects: bool,
         orders: NDArray[np.float64] | None = None,
         pieces: NDArray[np.float64] | None = None,
+        policy_settings: NDArray[np.float64] | None = None,
+        policy: object = None,
     ) -> None: ...
     def run(
         self,

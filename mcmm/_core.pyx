@@ -19,13 +19,17 @@ from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+
 from mcmm.kernel cimport fair, special
+from mcmm.kernel.custom_lanes cimport open_state
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
 from mcmm.kernel.schedule cimport follow_schedule, news_until
 from mcmm.kernel.state cimport (
-    GLOSTEN_MILGROM, INTENSITY, LANES, PIECE_COLUMNS, REPLAY, THRESHOLD, Block, Settings, Tables, Windows,
+    CUSTOM, DRAWDOWN, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
+    VIEW_ROWS, Block, QuoteFunction, Settings, Tables, Windows,
 )
 
 cdef extern from *:
@@ -64,7 +68,8 @@ cdef extern from *:
 cdef enum:
     FILLS, VOLUME_, NOTIONAL, FEES, PNL, PNL_FAIR, PNL_SETTLED, SPREAD_PNL, INVENTORY_PNL, MAX_DRAWDOWN
     MAX_DRAWDOWN_FAIR, AVERAGE_SPREAD, FINAL_INVENTORY, MAX_INVENTORY, MAX_EXPOSURE, QUOTED_FRACTION, TRIPS, HALT_STEP
-    HALT_REASON, BREAKER_OVERSHOOT, OUTAGES, INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
+    HALT_REASON, BREAKER_OVERSHOOT, DELAY_COST, UNWINDING_COST, REALISED_OVERSHOOT, OUTAGES
+    INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
     INFORMED_VOLUME, INFORMED_PNL, FINAL_MID
     FINAL_PROBABILITY, OUTCOME_, ROWS
 
@@ -78,6 +83,7 @@ TRACE_COLUMNS = (
 )
 METRIC_ROWS = ROWS
 BLOCK = LANES
+POLICY_ROWS, POLICY_STATE_ROWS = VIEW_ROWS, STATE_ROWS
 
 
 cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) noexcept nogil:
@@ -108,11 +114,33 @@ cdef void open_windows(Windows* w, const Settings* s) noexcept nogil:
         memset(w.filled_total, 0, s.imbalance_window * LANES * sizeof(float))
     if w.volume_ring != NULL:
         memset(w.volume_ring, 0, s.volume_window * LANES * sizeof(float))
+    if w.view != NULL:
+        open_state(w.view)
     if w.loss_ring != NULL:
         for i in range(LANES):
             w.loss_ring[i] = 0.0
         for i in range(LANES, (s.loss_window + 1) * LANES):
             w.loss_ring[i] = -INFINITY
+
+
+cdef class PolicyCall:
+    """A policy written in Python, for one run on one thread; an exception of its own waits here for the run's end."""
+
+    cdef object function, error
+
+    def __init__(self, function):
+        self.function = function
+        self.error = None
+
+
+cdef bint call_python(void* call, Py_ssize_t step) noexcept with gil:
+    cdef PolicyCall policy = <PolicyCall>call
+    try:
+        policy.function(step)
+    except BaseException as error:
+        policy.error = error
+        return False
+    return True
 
 
 include "kernel/step.pxi"
@@ -141,14 +169,15 @@ cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t
     row[T_HALTED] = b.halted[lane]
 
 
-cdef void run_step(
+cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
-    """Model.md section 2, in its order."""
+    """Model.md section 2, in its order; whether the path goes on."""
     cdef Py_ssize_t lane
     if s.may_stop:
         begin(b, s, step)
-    quote(b, s, w, step)
+    if not quote(b, s, t, w, step):
+        return False
     for lane in range(traced):
         trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
     trade(b, s, t, w, step)
@@ -158,6 +187,13 @@ cdef void run_step(
         book(b, s)
     for lane in range(traced):
         trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
+    return True
+
+
+cdef inline double mark_after_trip(const Block* b, const Settings* s, Py_ssize_t lane) noexcept nogil:
+    """pnl at risk.mark once what the first trip did is over: its pause, its unwinding, or with a halt the path."""
+    cdef bint paused = b.trips[lane] > 1.0 or b.pause[lane] == 0.0
+    return b.resumed_mark[lane] if s.action == PAUSE and paused else b.marked[lane]
 
 
 cdef void close_block(
@@ -165,7 +201,7 @@ cdef void close_block(
 ) noexcept nogil:
     """Settle, and write a column of metrics for each of the first `lanes` lanes."""
     cdef Py_ssize_t i
-    cdef double outcome, quoted
+    cdef double outcome, quoted, aside
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
         draw(b.u_side, seed, path, 0, OUTCOME)
         for i in range(LANES):
@@ -195,6 +231,13 @@ cdef void close_block(
         out[HALT_STEP * stride + i] = b.halt_step[i]
         out[HALT_REASON * stride + i] = b.halt_reason[i]
         out[BREAKER_OVERSHOOT * stride + i] = b.overshoot[i]
+        aside = b.trip_mark[i] - mark_after_trip(b, s, i) if b.trips[i] > 0.0 else NAN
+        out[DELAY_COST * stride + i] = aside if s.action != FLATTEN else aside * 0.0
+        out[UNWINDING_COST * stride + i] = aside if s.action == FLATTEN else aside * 0.0
+        out[REALISED_OVERSHOOT * stride + i] = (
+            (b.trip_reference[i] - mark_after_trip(b, s, i)) - s.drawdown_limit
+            if b.halt_reason[i] == <double>DRAWDOWN else NAN
+        )
         out[OUTAGES * stride + i] = b.outages[i]
         out[INVENTORY_LIMIT_STEPS * stride + i] = b.inventory_limit_steps[i]
         out[EXPOSURE_LIMIT_STEPS * stride + i] = b.exposure_limit_steps[i]
@@ -205,7 +248,7 @@ cdef void close_block(
         out[OUTCOME_ * stride + i] = b.outcome[i] if s.bounded else NAN
 
 
-cdef void run_block(
+cdef bint run_block(
     Block* b, const Settings* s, const Tables* t, Windows* w, uint64_t seed, uint64_t path,
     double* trace, Py_ssize_t traced, const volatile int* stop,
 ) noexcept nogil:
@@ -223,10 +266,12 @@ cdef void run_block(
             piece = follow_schedule(&now, t, piece, step)
         if step & 3 == 0:
             if stop != NULL and stop[0]:
-                return
+                return False
             news = t.pieces > 0 and news_until(t, piece, step + 4)
             draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news)
-        run_step(b, current, t, w, step, trace, traced)
+        if not run_step(b, current, t, w, step, trace, traced):
+            return False
+    return True
 
 
 cdef void* aligned(void* memory) noexcept nogil:
@@ -248,6 +293,11 @@ cdef class Plan:
         Side, size, limit and fair value of the order of each step, for replay.
     pieces : contiguous array of float64, shape (pieces, PIECE_COLUMNS), or None
         The schedule, the first piece from step 0 on (kernel/state.pxd).
+    policy_settings : contiguous array of float64, or None
+        What a policy of one's own is handed beside its rows.
+    policy : PyCapsule or callable, or None
+        A QuoteFunction (kernel/state.pxd); or called with the rows of a run, as a writable memoryview of shape
+        (POLICY_ROWS, BLOCK), to return what is called with each step.
     """
 
     cdef Settings settings
@@ -255,9 +305,9 @@ cdef class Plan:
     cdef object owned
 
     def __init__(self, dict fields, double[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
-                 double[:, ::1] pieces=None):
+                 double[:, ::1] pieces=None, double[::1] policy_settings=None, policy=None):
         self.settings = fields
-        self.owned = (size_thresholds, orders, pieces)
+        self.owned = (size_thresholds, orders, pieces, policy_settings, policy)
         memset(&self.tables, 0, sizeof(Tables))
         self.tables.thresholds = size_thresholds.shape[0]
         self.tables.bisects = bisects
@@ -273,6 +323,10 @@ cdef class Plan:
                 raise ValueError("the schedule does not have the core's shape")
             self.tables.pieces = pieces.shape[0]
             self.tables.piece_rows = &pieces[0, 0]
+        if self.settings.policy == CUSTOM:
+            self.tables.custom.settings = &policy_settings[0]
+            if not callable(policy):
+                self.tables.custom.function = <QuoteFunction>PyCapsule_GetPointer(policy, PyCapsule_GetName(policy))
 
     def run(
         self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, ::1] trace=None, int[::1] stop=None
@@ -294,6 +348,10 @@ cdef class Plan:
         cdef Block* b
         cdef Windows w
         cdef double* rows = NULL
+        cdef Py_ssize_t view = VIEW_ROWS * LANES * <Py_ssize_t>sizeof(double) if s.policy == CUSTOM else 0
+        cdef PolicyCall call = None
+        cdef double[:, ::1] shown
+        cdef bint whole = True
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
         if out.shape[0] != ROWS or (trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)):
             raise ValueError("the output arrays do not have the core's shape")
@@ -301,25 +359,37 @@ cdef class Plan:
             return
         if trace is not None:
             traced = min(trace.shape[0], paths)
-        memory = <char*>malloc(sizeof(Block) + signed + total + volume + loss + 64)
+        memory = <char*>malloc(sizeof(Block) + view + signed + total + volume + loss + 64)
         if memory == NULL:
             raise MemoryError
+        b = <Block*>aligned(memory)
+        at = <char*>b + sizeof(Block) + view
+        w.view = <double*>(<char*>b + sizeof(Block)) if view else NULL
+        w.call = NULL
+        w.filled_signed = <float*>at if signed else NULL
+        w.filled_total = <float*>(at + signed) if total else NULL
+        w.volume_ring = <float*>(at + signed + total) if volume else NULL
+        w.loss_ring = <double*>(at + signed + total + volume) if loss else NULL
+        if view and self.tables.custom.function == NULL:
+            try:
+                shown = <double[:VIEW_ROWS, :LANES]>w.view
+                call = PolicyCall(self.owned[4](shown))
+            except BaseException:
+                free(memory)
+                raise
+            w.call = <void*>call
         with nogil:
-            b = <Block*>aligned(memory)
-            at = <char*>b + sizeof(Block)
-            w.filled_signed = <float*>at if signed else NULL
-            w.filled_total = <float*>(at + signed) if total else NULL
-            w.volume_ring = <float*>(at + signed + total) if volume else NULL
-            w.loss_ring = <double*>(at + signed + total + volume) if loss else NULL
-            while first < paths and not (stopping != NULL and stopping[0]):
+            while first < paths and whole and not (stopping != NULL and stopping[0]):
                 lanes = min(<Py_ssize_t>LANES, paths - first)
                 left = max(<Py_ssize_t>0, min(traced - first, lanes))
                 if left:
                     rows = &trace[first, 0, 0]
-                run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
+                whole = run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
                 close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
                 first += lanes
             free(memory)
+        if call is not None and call.error is not None:
+            raise call.error
 
 
 def isa():

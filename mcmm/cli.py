@@ -123,6 +123,14 @@ def simulate(
             help="Replay these taker orders: CSV or Parquet with step, side, size, [limit], [fair].",
         ),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE.py:NAME",
+            help="Who quotes, with quoting.policy custom; or module:name. It runs that code.",
+        ),
+    ] = None,
 ) -> None:
     """Simulate independent paths of one scenario and print what they earn and risk.
 
@@ -164,6 +172,7 @@ def simulate(
                 jobs=jobs,
                 trace_paths=trace,
                 orders=tape,
+                policy=policy,
                 progress=progress,
             )
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from mcmm.errors import InputError
 from mcmm.metrics import NAMES
 from mcmm.orders import order_table
 from mcmm.plan import make_plan
+from mcmm.policies import Policy, policy_of
 from mcmm.scenario import Scenario
 from mcmm.simulation import SCHEMA_VERSION, Simulation
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PATHS", "core_info", "run_rows", "simulate"]
 
 MAX_PATHS = 10**8
-"""The most paths held in memory at once: 28 numbers each."""
+"""The most paths held in memory at once: 31 numbers each."""
 
 _MAX_TRACED = 10**8  # numbers in a trace
 _LAST_PATH = 2**48
@@ -48,6 +49,7 @@ def simulate(
     jobs: int = 1,
     trace_paths: int = 0,
     orders: pd.DataFrame | None = None,
+    policy: object = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Simulation:
     """Simulate independent paths of a scenario.
@@ -70,6 +72,9 @@ def simulate(
         Replay these orders in place of random takers: columns ``step``, ``side`` (+1 buys, -1 sells),
         ``size`` and, if wanted, ``limit`` (dollars) and ``fair`` (what the fair value moves to at the end of
         the step).
+    policy : LowLevelCallable, Numba cfunc, callable or str, optional
+        Who quotes in a scenario with ``quoting.policy = "custom"``: compiled code, a function of a
+        `mcmm.policies.QuoteView`, or ``module:name`` of either.
     progress : callable, optional
         Called as ``progress(done_paths, paths)`` from this thread, several times a second.
 
@@ -103,7 +108,8 @@ def simulate(
     elif scenario.flow.model == "replay":
         raise InputError("orders: must be given for a scenario with flow.model replay, got None")
 
-    plan = make_plan(scenario, None if orders is None else order_table(orders, scenario))
+    quoting = policy_of(policy, scenario)
+    plan = make_plan(scenario, None if orders is None else order_table(orders, scenario), quoting)
     values = np.empty((len(NAMES), paths))
     trace = np.empty((trace_paths, scenario.steps, len(core.TRACE_COLUMNS)))
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
@@ -123,6 +129,7 @@ def simulate(
             "mcmm": mcmm.__version__,
             "schema": SCHEMA_VERSION,
             **core_info(),
+            **(quoting.provenance() if quoting else {}),
             "started": started.isoformat(timespec="seconds"),
             "seconds": seconds,
             "path_steps_per_second": paths * scenario.steps / seconds,
@@ -131,7 +138,12 @@ def simulate(
 
 
 def run_rows(
-    scenario: Scenario, seed: int, first_path: int, paths: int, stop: NDArray[np.int32] | None = None
+    scenario: Scenario,
+    seed: int,
+    first_path: int,
+    paths: int,
+    stop: NDArray[np.int32] | None = None,
+    policy: Policy | None = None,
 ) -> NDArray[np.float64]:
     """Simulate paths on the calling thread, with the GIL released; arguments are trusted.
 
@@ -143,6 +155,8 @@ def run_rows(
         As for `simulate`.
     stop : ndarray of int32, shape (1,), optional
         Once another thread sets it, this returns within a few steps, and what it returns is not to be used.
+    policy : Policy, optional
+        The maker's own, from `mcmm.policies.policy_of`.
 
     Returns
     -------
@@ -150,7 +164,7 @@ def run_rows(
         Rows in the order of `mcmm.metrics.NAMES`.
     """
     values = np.empty((len(NAMES), paths))
-    make_plan(scenario).run(seed, first_path, values, None, stop)
+    make_plan(scenario, None, policy).run(seed, first_path, values, None, stop)
     return values
 
 

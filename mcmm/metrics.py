@@ -70,6 +70,19 @@ _TABLE = (
     Metric(
         "breaker_overshoot", "$", "Drawdown at the first trip less the limit: what the breaker did not save."
     ),
+    Metric(
+        "delay_cost",
+        "$",
+        "Lost by the inventory kept after the first trip, at risk.mark: until the pause ends, or the path if "
+        "the breaker halts.",
+    ),
+    Metric("unwinding_cost", "$", "Lost by closing the inventory after the first trip, against risk.mark."),
+    Metric(
+        "realised_overshoot",
+        "$",
+        "Drawdown once the first trip's action is over, less the limit: breaker_overshoot + delay_cost + "
+        "unwinding_cost.",
+    ),
     Metric("outages", "count", "Connections lost.", whole=True),
     Metric(
         "inventory_limit_steps",

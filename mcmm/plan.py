@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmm._isa import core
+from mcmm.policies import policy_settings
 from mcmm.schedule import multiplier, turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mcmm.policies import Policy
     from mcmm.scenario import Scenario
     from mcmm.tables import Flow
 
@@ -26,7 +28,14 @@ __all__ = ["make_plan", "size_thresholds", "size_weights"]
 # As the enums of kernel/state.pxd.
 _PROCESSES = {"logit": 1, "threshold": 2, "arithmetic": 3}
 _FLOWS = {"takers": 0, "intensity": 1, "replay": 2}
-_POLICIES = {"adaptive": 0, "symmetric": 1, "avellaneda_stoikov": 2, "glosten_milgrom": 3, "lmsr": 4}
+_POLICIES = {
+    "adaptive": 0,
+    "symmetric": 1,
+    "avellaneda_stoikov": 2,
+    "glosten_milgrom": 3,
+    "lmsr": 4,
+    "custom": 5,
+}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _DRAW_0 = 2.0**52  # the draw of word 0
@@ -104,7 +113,9 @@ def _searched(flow: Flow, largest: int) -> bool:
     return _threshold_count(flow, largest) > _LINEAR_SEARCH
 
 
-def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> core.Plan:
+def make_plan(
+    scenario: Scenario, orders: NDArray[np.float64] | None = None, policy: Policy | None = None
+) -> core.Plan:
     """Return the core's plan of a scenario.
 
     Parameters
@@ -113,6 +124,8 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         What to simulate.
     orders : numpy.ndarray of float64, shape (4, steps), optional
         Replay: side, size, limit (grace included) and fair value of the order of each step.
+    policy : Policy, optional
+        The maker's own, for quoting.policy custom.
 
     Returns
     -------
@@ -130,7 +143,7 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
     p_0 = market.initial_probability
     textbook = quoting.policy == "avellaneda_stoikov" and not bounded
     quote_size = 1 if textbook else quoting.quote_size
-    moves_mid = bounded and quoting.policy in ("adaptive", "avellaneda_stoikov")
+    moves_mid = bounded and quoting.policy in ("adaptive", "avellaneda_stoikov", "custom")
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
     has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
@@ -239,8 +252,13 @@ def make_plan(scenario: Scenario, orders: NDArray[np.float64] | None = None) -> 
         "venue_cancels": False,
         "venue_resumes": False,
     }
-    thresholds = size_thresholds(flow, quote_size)
-    return core.Plan(fields, thresholds, _searched(flow, quote_size), orders, _pieces(scenario))
+    # A policy of one's own may quote any size.
+    largest = flow.size_max if quoting.policy == "custom" else quote_size
+    thresholds, searched = size_thresholds(flow, largest), _searched(flow, largest)
+    if policy is None:
+        return core.Plan(fields, thresholds, searched, orders, _pieces(scenario))
+    handed, function = policy_settings(scenario), policy.core_argument(scenario)
+    return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function)
 
 
 def _pieces(scenario: Scenario) -> NDArray[np.float64] | None:

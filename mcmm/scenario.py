@@ -307,6 +307,14 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
     ):
         yield "market.initial_mid", f"must be >= 1 tick ({1 / s.ticks}) and <= 1 - 1 tick ({1 - 1 / s.ticks})"
 
+    if quoting.policy == "custom":
+        if not s.bounded:
+            yield "quoting.policy", f"must not be custom {process}: its prices are held to (0, 1)"
+        if s.steps * flow.size_max * max(s.ticks, 1) >= 2**53:
+            yield "flow.size_max", f"must be < 2**53 / (steps ({s.steps}) * ticks in a dollar ({s.ticks}))"
+    elif quoting.parameters:
+        yield "quoting.parameters", f"must be left out with quoting.policy {quoting.policy}"
+
     if s.resolution_step < s.steps:
         yield "market.resolution_step", f"must be >= steps ({s.steps})"
     if market.process != "logit":

@@ -67,6 +67,10 @@ WholeLimit = Annotated[
 Row = Annotated[tuple[Count, Annotated[float, Field(ge=0, le=1e12)]], Strict(False)]
 Rows = Annotated[tuple[Row, ...], Strict(False)]
 
+Parameters = Annotated[
+    tuple[Annotated[float, Field(ge=-1e12, le=1e12)], ...], Field(max_length=64), Strict(False)
+]
+
 Step = Annotated[int, Field(ge=0, lt=STEPS)]
 Shape = Annotated[
     tuple[Annotated[tuple[Step, Annotated[float, Field(ge=0, le=LARGE)]], Strict(False)], ...], Strict(False)
@@ -263,13 +267,15 @@ class Fees(Table):
 class Quoting(Table):
     """The maker's policy: how it sets prices and sizes."""
 
-    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr"] = setting(
-        "adaptive",
-        "",
-        "How prices are set: adaptive (a mid learnt from fills, a spread widened by imbalance and "
-        "inventory), symmetric (a constant spread), avellaneda_stoikov (reservation price and spread of "
-        "their 2008 paper), glosten_milgrom (what the contract is worth given the next trade) or lmsr "
-        "(Hanson's market scoring rule).",
+    policy: Literal["adaptive", "symmetric", "avellaneda_stoikov", "glosten_milgrom", "lmsr", "custom"] = (
+        setting(
+            "adaptive",
+            "",
+            "How prices are set: adaptive (a mid learnt from fills, a spread widened by imbalance and "
+            "inventory), symmetric (a constant spread), avellaneda_stoikov (reservation price and spread of "
+            "their 2008 paper), glosten_milgrom (what the contract is worth given the next trade), lmsr "
+            "(Hanson's market scoring rule) or custom (a function of one's own, given when it is run).",
+        )
     )
     base_spread: Amount = setting(0.04, "$ per contract", "Spread at no imbalance and no inventory.")
     imbalance_factor: Amount = setting(
@@ -319,6 +325,12 @@ class Quoting(Table):
     )
     liquidity: Annotated[float, Field(ge=0.01, le=LARGE)] = setting(
         100.0, "contracts", "b of policy lmsr: the larger, the less a contract moves the price."
+    )
+    parameters: Parameters = setting(
+        (),
+        "",
+        "Policy custom: numbers handed to it, in this order.",
+        rule="a list of at most 64 numbers between -1e12 and 1e12",
     )
 
 

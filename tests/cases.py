@@ -67,7 +67,7 @@ def scenarios(draw: st.DrawFn, regime: str = "free", replay: bool = False) -> Sc
     steps = draw(st.sampled_from((100, 1, 2, 5, 64, 300)) | st.integers(1, 300))
     process = draw(st.sampled_from(("logit", "logit", "threshold", "arithmetic")))
     bounded = process != "arithmetic"
-    continuous = bounded and draw(st.sampled_from((False, False, False, True, True)))
+    continuous = bounded and draw(st.sampled_from((False, False, True)))
     market = draw(markets(process, steps))
     if continuous:
         market["tick_size"] = 0.0

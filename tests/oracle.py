@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import oracle_numbers as numbers
+from oracle_custom import CustomPolicy, ask_policy
 from oracle_market import FairValue, Quote, Taker, Takers, accepts_limit, hits
 from oracle_numbers import clip
 from oracle_policies import Lmsr, policy_of, widen
@@ -21,6 +22,8 @@ from mcmm.scenario import Scenario
 
 Order = Mapping[str, float]
 """step, side (+1 buys, -1 sells), size and, where given, limit and fair."""
+Orders = Sequence[Order] | None
+Custom = CustomPolicy | None
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class Sums:
 class Path:
     """One path: the maker and its books, in a market of its own."""
 
-    def __init__(self, scenario: Scenario, seed: int, path: int, orders: Sequence[Order] | None) -> None:
+    def __init__(self, scenario: Scenario, seed: int, path: int, orders: Orders, custom: Custom) -> None:
         s = self.scenario = scenario
+        self.custom = custom
         self.draws = numbers.Draws(seed, path)
         self.acted: set[str] = set()  # what came about that no metric tells
 
@@ -80,7 +84,7 @@ class Path:
         self.tick = 1 / s.ticks if s.ticks else 1.0
         self.low, self.high = self.tick, 1 - self.tick
         self.limit = None if s.risk.inventory_limit == math.inf else int(s.risk.inventory_limit)
-        self.learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov")
+        self.learns = s.bounded and s.quoting.policy in ("adaptive", "avellaneda_stoikov", "custom")
         self.named = policy_of(s)
         self.mid = s.initial_mid
         self.window: deque[tuple[int, int]] = deque(maxlen=s.quoting.imbalance_window)
@@ -185,7 +189,12 @@ class Path:
                 below = below * risk.passive_multiplier
             if self.inventory < 0:
                 above = above * risk.passive_multiplier
-        if self.named:
+        asked: tuple[int, int] | None = None
+        if self.custom is not None:
+            bid_ticks, ask_ticks, asked = ask_policy(self.custom, self, t)
+            bid, ask = bid_ticks * self.tick, ask_ticks * self.tick
+            markups = 0.0, 0.0
+        elif self.named:
             plain_bid, plain_ask = self.named.prices(self.mid)
             bid, ask = bid_ticks, ask_ticks = widen(plain_bid, plain_ask, self.mid, below, above)
             markups = bid - plain_bid, ask - plain_ask
@@ -193,7 +202,7 @@ class Path:
             bid_ticks, ask_ticks = self.on_the_grid(centre - below, centre + above)
             bid, ask = bid_ticks * self.tick, ask_ticks * self.tick
             markups = 0.0, 0.0
-        self.quote = Quote(bid_ticks, ask_ticks, bid, ask, *self.sizes(t, bid, ask), *markups)
+        self.quote = Quote(bid_ticks, ask_ticks, bid, ask, *self.sizes(t, bid, ask, asked), *markups)
         self.sums.quoted_steps += 1
         self.sums.spread_ticks += ask_ticks - bid_ticks
         if self.since_return is not None:
@@ -211,6 +220,8 @@ class Path:
         if self.named:
             return self.mid, 1.0
         match q.policy:
+            case "custom":
+                return self.mid, 1.0
             case "symmetric":
                 return self.mid, q.base_spread * 0.5
             case "avellaneda_stoikov":
@@ -250,17 +261,24 @@ class Path:
         bid_ticks = math.floor(bid)
         return bid_ticks, max(math.ceil(ask), bid_ticks + 1)
 
-    def sizes(self, t: int, bid: float, ask: float) -> tuple[int, int]:
+    def plain_size(self, position: int) -> int:
+        """What a side quotes by its position alone, as that side sees it."""
+        s = self.scenario
+        size = s.quoting.quote_size
+        if s.quoting.policy == "avellaneda_stoikov" and not s.bounded:
+            size = 1
+        elif self.limit is not None:
+            size = -(-size * (self.limit - max(0, position)) // self.limit)  # rounded up
+        return size
+
+    def sizes(self, t: int, bid: float, ask: float, asked: tuple[int, int] | None) -> tuple[int, int]:
+        """What is quoted: by position, or as a policy of one's own asked, within the limits."""
         s = self.scenario
         sizes = []
         limit_binds = exposure_binds = False
         # A position as its side sees it: positive where a fill would add to it. And what a contract can lose.
-        for position, at_risk in ((self.inventory, bid), (-self.inventory, 1 - ask)):
-            size = s.quoting.quote_size
-            if s.quoting.policy == "avellaneda_stoikov" and not s.bounded:
-                size = 1
-            elif self.limit is not None:
-                size = -(-size * (self.limit - max(0, position)) // self.limit)  # rounded up
+        for side, (position, at_risk) in enumerate(((self.inventory, bid), (-self.inventory, 1 - ask))):
+            size = self.plain_size(position) if asked is None else asked[side]
             if self.limit is not None:
                 size = min(size, self.limit - position)
                 limit_binds |= abs(position) == self.limit
@@ -454,6 +472,7 @@ class Path:
             "halt_step": breaker.halt_step,
             "halt_reason": breaker.halt_reason,
             "breaker_overshoot": breaker.overshoot,
+            **dict(zip(("delay_cost", "unwinding_cost", "realised_overshoot"), breaker.costs(), strict=True)),
             "outages": sums.outages,
             "inventory_limit_steps": sums.inventory_limit_steps,
             "exposure_limit_steps": sums.exposure_limit_steps,
@@ -465,10 +484,12 @@ class Path:
         }
 
 
-def simulate(scenario: Scenario, seed: int, path: int, orders: Sequence[Order] | None = None) -> Result:
-    """Walk one path; with orders, a replayed one."""
+def simulate(
+    scenario: Scenario, seed: int, path: int, orders: Orders = None, custom: Custom = None
+) -> Result:
+    """Walk one path; with orders, a replayed one; with a policy of one's own if the scenario says custom."""
     if orders is not None:
         scenario = scenario.replace({"flow.model": "replay"})
-    walk = Path(scenario, seed, path, orders)
+    walk = Path(scenario, seed, path, orders, custom)
     rows = [walk.step(t) for t in range(scenario.steps)]
     return Result(walk.metrics(), rows, walk.acted)

@@ -22,6 +22,7 @@ class Breaker:
         self.paused_steps = 0  # still to come
         self.trips = 0
         self.halt_step, self.halt_reason, self.overshoot = -1, NONE, math.nan
+        self.trip_mark = self.trip_reference = self.mark_after = math.nan  # of the first trip
 
     def allows_quotes(self) -> bool:
         return not self.halted and self.paused_steps == 0
@@ -31,6 +32,8 @@ class Breaker:
         self.peak = max(self.peak, marked)
         self.marks.append(marked)
         self.volumes.append(contracts)
+        if self.trips == 1 and not self.allows_quotes():
+            self.mark_after = marked
 
     def trip(self, t: int, marked: float) -> bool:
         """Check, and trip if there is a reason; whether it tripped."""
@@ -41,6 +44,8 @@ class Breaker:
         self.trips += 1
         if self.trips == 1:
             self.halt_step, self.halt_reason = t, reason
+            self.trip_mark = self.mark_after = marked
+            self.trip_reference = self.peak if self.risk.drawdown_baseline == "peak" else self.baseline
             if reason == DRAWDOWN:
                 self.overshoot = drawdown - self.risk.drawdown_limit
         if self.risk.breaker_action == "pause":
@@ -48,6 +53,16 @@ class Breaker:
         else:
             self.halted = True
         return True
+
+    def costs(self) -> tuple[float, float, float]:
+        """What the first trip's action cost: by delay, by unwinding, and what it left beyond the limit."""
+        if not self.trips:
+            return math.nan, math.nan, math.nan
+        cost = self.trip_mark - self.mark_after
+        flattens = self.risk.breaker_action == "flatten"
+        left = (self.trip_reference - self.mark_after) - self.risk.drawdown_limit
+        realised = left if self.halt_reason == DRAWDOWN else math.nan
+        return (0.0, cost, realised) if flattens else (cost, 0.0, realised)
 
     def drawdown(self, marked: float) -> float:
         if self.risk.drawdown_baseline == "start":

@@ -76,7 +76,7 @@ def test_paths() -> None:
         check_paths(0)
     with pytest.raises(
         InputError,
-        match="--paths: each path leaves a row of 28 numbers; 1,000,000,000,000 rows, summarised, ",
+        match="--paths: each path leaves a row of 31 numbers; 1,000,000,000,000 rows, summarised, ",
     ):
         check_paths(10**12)
 

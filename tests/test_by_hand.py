@@ -125,6 +125,9 @@ METRICS = {
     "halt_step": 8,
     "halt_reason": 1,  # drawdown
     "breaker_overshoot": 0.121,
+    "delay_cost": 0,
+    "unwinding_cost": 0.82 - 0.721,
+    "realised_overshoot": 0.82 - 0.6,
     "outages": 0,
     "inventory_limit_steps": 3,
     "exposure_limit_steps": 0,

@@ -24,7 +24,7 @@ from mcmm.plan import size_thresholds
 from mcmm.schedule import SHAPES
 
 LEAST = 20  # scenarios in which each of the below has to act
-SCENARIOS, REPLAYS = 100, 110  # of each regime
+SCENARIOS, REPLAYS = 100, 90  # of each regime
 
 BREAKERS = [*cases.BREAKERS, "drawdown from the start", "marks at fair value", "unwinding", "second trip"]
 BREAKERS += ["quotes after a pause"]
@@ -37,12 +37,7 @@ POLICIES = [
         for policy in ("symmetric", "avellaneda_stoikov")
         for process in ("logit", "threshold", "arithmetic")
     ),
-    *(
-        f"{policy} on {process}"
-        for policy in ("glosten_milgrom", "lmsr")
-        for process in ("logit", "threshold")
-    ),
-    "lmsr pays a fee",
+    *("glosten_milgrom on logit", "lmsr on logit", "lmsr pays a fee"),
 ]
 MARKET = ["fees rounded up", "rebate", "prices without a grid", "unbounded grid", "part of an order filled"]
 RANDOM = [
@@ -50,7 +45,7 @@ RANDOM = [
     *("takers", "intensity", "fills of both sides", "news", "clustering", "herding"),
     *("informed by probability", "informed by outcome", "price sensitivity", "reference", "resolution"),
     *("outage", "fill of a stale quote", "quotes after an outage", "recovery ramp"),
-    *("glosten_milgrom widened", "lmsr widened"),
+    *("glosten_milgrom on threshold", "lmsr on threshold", "glosten_milgrom widened", "lmsr widened"),
     *("scheduled news", "fill while the venue pauses", "quotes after a venue's pause"),
     *(f"schedule of {shape}" for shape in ("arrival_rate", "informed_fraction", "volatility")),
 ]

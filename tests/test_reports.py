@@ -340,7 +340,10 @@ def test_the_summary_of_a_simulation() -> None:
     trips = (values[NAMES.index("trips")] > 0).mean()
     assert f"A breaker tripped on {100 * trips:.2f}% of paths" in told
     assert "half of them by step 640" in told
-    assert "The same on every path: average_spread 0.07200; outages, " in told
+    assert (
+        "The same on every path: average_spread 0.07200; delay_cost, unwinding_cost, realised_overshoot, "
+        in told
+    )
     assert "20,000 paths of 1,000 steps, seed 7, policy adaptive, 0.50 s (40.0 million path-steps/s)" in told
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import mcmm
 from mcmm.engine import run_rows
 from mcmm.errors import ScenarioError
 from mcmm.plan import _pieces
@@ -166,3 +168,19 @@ def test_a_sweep_varies_schedules() -> None:
     rows = [run_rows(study.scenario_at(point), 1, 0, 50) for point in range(8)]
     # Amplitude has nothing to scale in a day without shape.
     assert len({np.nan_to_num(row).tobytes() for row in rows}) == 6
+
+
+def test_a_sweep_of_schedules_is_stored_read_back_and_reported(tmp_path: Path) -> None:
+    axes = {
+        "schedule.pauses": [[], [{"start": 5, "steps": 10, "quotes": "rest"}]],
+        "schedule.volatility": [[[0, 2.0], [20, 0.5]], []],
+    }
+    points = {"design": "list", "axes": axes}
+    study = Study(name="day", scenario={"steps": 40}, paths=20, seed=1, points=points)
+    swept = mcmm.sweep(study, out=tmp_path / "run")
+    again = mcmm.sweep(study, out=tmp_path / "run")  # nothing is left to do
+    assert again.study.digest() == study.digest()
+    assert again.points.equals(swept.points)
+    assert again.points["schedule.pauses"].tolist() == ["[]", '[{"quotes": "rest", "start": 5, "steps": 10}]']
+    mcmm.report(again, html=tmp_path / "report.html")
+    assert "schedule.volatility" in (tmp_path / "report.html").read_text(encoding="utf-8")

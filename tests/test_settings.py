@@ -21,7 +21,9 @@ ARITHMETIC = {
 }
 SETTINGS = Scenario.settings()
 NUMBERS = [
-    name for name, setting in SETTINGS.items() if "number" in setting.rule and "rows" not in setting.rule
+    name
+    for name, setting in SETTINGS.items()
+    if "number" in setting.rule and not any(word in setting.rule for word in ("rows", "list"))
 ]
 WHOLE = [name for name in NUMBERS if SETTINGS[name].rule.startswith("a whole number")]
 LIMITS = [name for name in NUMBERS if SETTINGS[name].rule.endswith("or inf")]

@@ -135,8 +135,8 @@ def test_no_trace_says_how_to_get_one(nothing: dict[str, np.ndarray] | None) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"values": np.zeros((3, 5))}, r"values: must have shape \(28, paths\), got \(3, 5\)"),
-        ({"values": np.zeros(28)}, r"values: must have shape \(28, paths\), got \(28,\)"),
+        ({"values": np.zeros((3, 5))}, r"values: must have shape \(31, paths\), got \(3, 5\)"),
+        ({"values": np.zeros(31)}, r"values: must have shape \(31, paths\), got \(31,\)"),
         ({"trace_values": {"mid": np.zeros((2, 5))}}, r"mid must have shape .*4 steps\), got \(2, 5\)"),
         ({"trace_values": {"mid": np.zeros((PATHS + 1, 4))}}, r"<= 40 paths, 4 steps\), got \(41, 4\)"),
         ({"trace_values": {"mid": np.zeros(4)}}, r"got \(4,\)"),

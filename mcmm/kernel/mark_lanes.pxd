@@ -171,6 +171,7 @@ cdef inline void count_down(Block* b) noexcept nogil:
     """A step of a pause is over; after the last one quoting comes back."""
     cdef Py_ssize_t i
     for i in range(LANES):
+        b.resumed_mark[i] = b.marked[i] if (b.pause[i] == 1.0) & (b.trips[i] == 1.0) else b.resumed_mark[i]
         b.ramp[i] = 0.0 if b.pause[i] == 1.0 else b.ramp[i]
         b.pause[i] = maximum(b.pause[i] - 1.0, 0.0)
 
@@ -191,6 +192,8 @@ cdef inline void trip(Block* b, const Settings* s, Py_ssize_t step) noexcept nog
         b.halt_step[i] = at if first > 0.0 else b.halt_step[i]
         b.halt_reason[i] = reason if first > 0.0 else b.halt_reason[i]
         b.overshoot[i] = over if first > 0.0 else b.overshoot[i]
+        b.trip_mark[i] = b.marked[i] if first > 0.0 else b.trip_mark[i]
+        b.trip_reference[i] = b.reference[i] if first > 0.0 else b.trip_reference[i]
         b.trips[i] += b.tripped[i]
         b.halted[i] = maximum(b.halted[i], b.tripped[i] * halts)
         b.unwind[i] = b.tripped[i] * flattens

@@ -118,6 +118,11 @@ cdef inline double accumulating_size(
     return near + (1.0 if product > near * inventory_limit else 0.0)
 
 
+cdef inline double whole_size(double size) noexcept nogil:
+    """What a policy of one's own asked for, as whole contracts: rounded down, none for less than one or NaN."""
+    return floor_whole(minimum(maximum(size, 0.0), 1073741824.0))
+
+
 cdef inline double exposure_room(double exposure_limit, double risked) noexcept nogil:
     """Contracts that a limit in dollars allows at `risked` dollars each."""
     return floor_whole(minimum(exposure_limit / risked + 1e-9, 1125899906842624.0))

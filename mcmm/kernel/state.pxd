@@ -26,6 +26,7 @@ cdef enum Policy:
     AVELLANEDA_STOIKOV = 2
     GLOSTEN_MILGROM = 3
     LMSR = 4
+    CUSTOM = 5
 
 cdef enum Action:
     HALT = 0
@@ -42,6 +43,28 @@ cdef enum Reason:
     DRAWDOWN = 1
     LOSS = 2
     VOLUME = 3
+
+cdef enum View:
+    # The rows a policy of one's own reads and writes, LANES wide: docs/policies.md, and mcmm.policies.ROWS.
+    V_MID = 0
+    V_INVENTORY = 1
+    V_USAGE = 2
+    V_IMBALANCE = 3
+    V_EXPOSURE = 4
+    V_PNL = 5
+    V_QUOTING = 6
+    V_MULTIPLIER = 7
+    V_BID_MULTIPLIER = 8
+    V_ASK_MULTIPLIER = 9
+    V_BID = 10
+    V_ASK = 11
+    V_BID_SIZE = 12
+    V_ASK_SIZE = 13
+    V_STATE = 14
+    STATE_ROWS = 8
+    VIEW_ROWS = 22
+
+ctypedef void (*QuoteFunction)(double* rows, const double* settings, long long step, long long steps) noexcept nogil
 
 cdef struct Settings:
     Py_ssize_t steps
@@ -84,6 +107,11 @@ cdef struct Settings:
     # the venue's pauses; keeps_quotes: some quote may rest without being revised
     bint keeps_quotes, venue_paused, venue_cancels, venue_resumes
 
+cdef struct Custom:
+    # the compiled function, or NULL for a call into Python; and the settings it is handed
+    QuoteFunction function
+    const double* settings
+
 cdef struct Tables:
     # thresholds of the size draw, padded with 2^53; replay's one order a step (side 0: none, fair NaN: none)
     Py_ssize_t thresholds
@@ -93,6 +121,7 @@ cdef struct Tables:
     const double* order_size
     const double* order_limit
     const double* order_fair
+    Custom custom
     # the schedule, a row of PIECE_COLUMNS a piece; none: no schedule
     Py_ssize_t pieces
     const double* piece_rows
@@ -167,6 +196,9 @@ cdef struct Block:
     double halt_step[LANES]
     double halt_reason[LANES]
     double overshoot[LANES]
+    double trip_mark[LANES]         # pnl at risk.mark at the first trip
+    double trip_reference[LANES]    # what its drawdown was measured from
+    double resumed_mark[LANES]      # pnl at risk.mark at the end of the first pause
     double outages[LANES]
     double inventory_limit_steps[LANES]
     double exposure_limit_steps[LANES]
@@ -200,3 +232,6 @@ cdef struct Windows:
     float* filled_total             # intensity only: two fills in a step may cancel in the signed ring
     float* volume_ring
     double* loss_ring
+    # a policy of one's own: what it sees and writes, and the Python call that stands in for a compiled one
+    double* view
+    void* call

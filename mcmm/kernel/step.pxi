@@ -7,6 +7,7 @@
 from libc.math cimport isnan
 from libc.stdint cimport uint64_t
 
+from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
 from mcmm.kernel.draw_lanes cimport draw, draw_normals, draw_sizes, search_sizes
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, mark, move_arithmetic, move_logit, move_logit_with_news, move_threshold,
@@ -23,8 +24,8 @@ from mcmm.kernel.random cimport (
     TRADE,
 )
 from mcmm.kernel.state cimport (
-    ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, LMSR, LOGIT, PAUSE,
-    REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
+    ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, CUSTOM, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, LMSR,
+    LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
     arrive, charge, deter, fill, fill_at_cost, follow_order, hit, learn, remember, reprice, shade, take_bought,
@@ -122,7 +123,25 @@ cdef void place_named(Block* b, const Settings* s) noexcept nogil:
             place_within(b, s, True, False)
 
 
-cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Let a policy of one's own quote; whether it did, for Python may raise."""
+    if s.has_inventory_limit:
+        size_by_inventory(b, s)
+    else:
+        size_unlimited(b, s)
+    show_books(b, s, w.view)
+    show_multipliers(b, s, w.view)
+    show_sizes(b, w.view)
+    if t.custom.function != NULL:
+        t.custom.function(w.view, t.custom.settings, step, s.steps)
+    elif not call_python(w.call, step):
+        return False
+    place_custom(b, s, w.view)
+    return True
+
+
+cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Whether there is a quote: no, only where a policy written in Python raised."""
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
@@ -143,20 +162,24 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
             quote_avellaneda_stoikov(b, s, step, True)
         else:
             quote_avellaneda_stoikov(b, s, step, False)
-    elif named:
+    elif named or s.policy == CUSTOM:
         quote_plainly(b)
     else:
         quote_symmetric(b, s)
     if s.ramps:
         widen(b, s)
-    if named:
-        place_named(b, s)
+    if s.policy == CUSTOM:
+        if not ask_policy(b, s, t, w, step):
+            return False
     else:
-        place(b, s, reserved)
-    if s.has_inventory_limit:
-        size_by_inventory(b, s)
-    else:
-        size_unlimited(b, s)
+        if named:
+            place_named(b, s)
+        else:
+            place(b, s, reserved)
+        if s.has_inventory_limit:
+            size_by_inventory(b, s)
+        else:
+            size_unlimited(b, s)
     if s.has_exposure_limit:
         cap_exposure(b, s)
     if step >= s.close_from:
@@ -169,6 +192,7 @@ cdef void quote(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
         tally(b, s, True)
     else:
         tally(b, s, False)
+    return True
 
 
 cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
@@ -250,7 +274,7 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
 
 
 cdef void value(Block* b, const Settings* s) noexcept nogil:
-    cdef bint watched = s.has_breaker or s.has_exposure_limit
+    cdef bint watched = s.has_breaker or s.has_exposure_limit or s.policy == CUSTOM
     if s.marks_fair and watched:
         mark(b, s, True, True)
     elif s.marks_fair:

@@ -305,6 +305,8 @@ class Findings:
     def _at_the_edge(self, best: int) -> str:
         """Warn where a better setting may lie outside the study: the best has an axis' last finite value."""
         edges = []
+        if self.result.study.layout.design == "list":  # chosen one by one: it has no edge
+            return ""
         for name, values in self.result.study.axes.items():
             if any(isinstance(each, str | bool | list) for each in values) or len(values) < 2:
                 continue

@@ -45,7 +45,8 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "dollars a path",
         (
             "pnl_settled", "pnl_fair", "pnl", "spread_pnl", "inventory_pnl", "fees", "informed_pnl",
-            "max_drawdown", "max_drawdown_fair", "breaker_overshoot", "max_exposure", "notional",
+            "max_drawdown", "max_drawdown_fair", "breaker_overshoot", "delay_cost", "unwinding_cost",
+            "realised_overshoot", "max_exposure", "notional",
         ),
     ),
     ("contracts a path", ("volume", "informed_volume", "final_inventory", "max_inventory")),

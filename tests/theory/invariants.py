@@ -302,6 +302,43 @@ def first_trip(run: Run) -> None:
     np.testing.assert_allclose(v["breaker_overshoot"], overshoot, rtol=0, atol=1e-9)
 
 
+def what_a_trip_costs(run: Run) -> None:
+    """Overshoot, delay and unwinding add up to the drawdown realised, each told from inventory and prices."""
+    v, t, s = run.values, run.trace, run.scenario
+    marks, last = run.marked, s.steps - 1
+    tripped = v["halt_step"] >= 0
+    for name in ("delay_cost", "unwinding_cost"):
+        assert np.array_equal(np.isnan(v[name]), ~tripped)
+    drawdown = v["halt_reason"] == HALT_REASONS.index("drawdown")
+    for name in ("breaker_overshoot", "realised_overshoot"):
+        assert np.array_equal(np.isnan(v[name]), ~drawdown)
+    rows = np.nonzero(tripped)[0]
+    step = v["halt_step"][rows].astype(int)
+    action = s.risk.breaker_action
+    waits = {"halt": s.steps, "flatten": 1, "pause": s.risk.pause_steps}[action]
+    end = np.minimum(step + waits, last)
+    held, at_trip, at_end = t["inventory"][rows, step], run.fair_after[rows, step], run.fair_after[rows, end]
+    if s.risk.mark == "mid" and s.bounded:  # a mid that nobody quotes around stays
+        at_trip = np.column_stack([t["mid"][:, 1:], v["final_mid"]])[rows, step]
+        at_end = at_trip
+    if action == "flatten":
+        gone = run.unwound[rows, end] * (end > step)
+        got = t["probability"][rows, end] - np.sign(gone) * slippage(run)[rows, end]
+        delay, unwinding = np.zeros(len(rows)), gone * (at_trip - got)
+    else:
+        delay, unwinding = held * (at_trip - at_end), np.zeros(len(rows))
+    scale = 1.0 + np.abs(t["cash"][rows, step]) + np.abs(held)
+    assert np.all(np.abs(v["delay_cost"][rows] - delay) <= 1e-9 * scale)
+    assert np.all(np.abs(v["unwinding_cost"][rows] - unwinding) <= 1e-9 * scale)
+    parts = v["breaker_overshoot"] + v["delay_cost"] + v["unwinding_cost"]
+    near(v["realised_overshoot"][drawdown], parts[drawdown], parts[drawdown], marks[drawdown, -1])
+    peak = np.maximum(np.maximum.accumulate(marks, axis=1), 0.0)
+    reference = peak[rows, step] if s.risk.drawdown_baseline == "peak" else 0.0
+    realised = reference - marks[rows, end] - s.risk.drawdown_limit
+    at = drawdown[rows]
+    assert np.all(np.abs(v["realised_overshoot"][rows] - realised)[at] <= 1e-9 * scale[at])
+
+
 CHECKS: tuple[Callable[[Run], None], ...] = (
     attribution,
     books,
@@ -314,4 +351,5 @@ CHECKS: tuple[Callable[[Run], None], ...] = (
     outages,
     drawdowns,
     first_trip,
+    what_a_trip_costs,
 )

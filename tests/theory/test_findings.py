@@ -5,12 +5,15 @@ Every difference is taken path by path, on common random numbers.
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mcmm.statistics import expected_shortfall
+from mcmm.study import Study
 from theory.harness import Estimate, make, mean, metrics, sd
 
 PATHS = 50_000
@@ -106,3 +109,49 @@ def test_halting_leaves_the_tail_of_what_it_holds_and_flattening_cuts_it(mark: s
     # Neither is free.
     assert below(mean(flatten["pnl_fair"] - halt["pnl_fair"]))
     assert below(mean(halt["pnl_fair"] - free["pnl_fair"]))
+
+
+def shipped(name: str, points: dict[str, int], paths: int = 20_000) -> dict[str, dict[str, np.ndarray]]:
+    """Simulate some points of a shipped study, by a name each."""
+    study = Study.load(Path(__file__).parents[2] / "sweeps" / f"{name}.toml")
+    return {label: metrics(study.scenario_at(point), paths) for label, point in points.items()}
+
+
+@pytest.mark.slow
+def test_what_an_outage_costs_and_how_to_come_back() -> None:
+    runs = shipped("outages", {"none": 0, "plain": 1, "careful": 4, "timid": 7, "stale": 8})
+    pnl = {label: run["pnl_settled"] for label, run in runs.items()}
+    assert above(mean(pnl["none"] - pnl["plain"]), 3.0)
+    assert above(mean(pnl["plain"] - pnl["stale"]), 0.8)
+    assert above(mean(pnl["careful"] - pnl["plain"]), 0.2)
+    assert above(mean(pnl["plain"] - pnl["timid"]), 0.8)
+
+
+@pytest.mark.slow
+def test_the_five_policies_under_one_flow() -> None:
+    runs = shipped("policies", {"symmetric": 1, "adaptive": 3, "stoikov": 6, "milgrom": 10, "lmsr": 13})
+    pnl = {label: run["pnl_fair"] for label, run in runs.items()}
+    ranked = ["stoikov", "milgrom", "adaptive", "symmetric", "lmsr"]
+    for better, worse in pairwise(ranked):
+        assert above(mean(pnl[better] - pnl[worse])), (better, worse)
+    settled = {label: run["pnl_settled"] for label, run in runs.items()}
+    assert tail(settled["milgrom"], 0.95).value < 0.5 * tail(settled["stoikov"], 0.95).value
+    # They meet one market.
+    assert all(np.array_equal(run["outcome"], runs["lmsr"]["outcome"]) for run in runs.values())
+
+
+@pytest.mark.slow
+def test_what_a_breaker_does_not_save_by_its_policy() -> None:
+    points = {"halt": 0, "pause": 1, "flatten": 5, "flatten from the start": 11}
+    runs = shipped("breaker_policy", points, PATHS)
+    tripped = runs["halt"]["trips"] > 0
+    jump = mean(runs["halt"]["breaker_overshoot"][tripped])
+    assert 0.6 < jump.value < 0.7
+    for action in ("halt", "pause"):
+        delay = mean(runs[action]["delay_cost"][tripped])
+        assert abs(delay.value) < CLEAR * delay.standard_error
+    assert runs["halt"]["delay_cost"][tripped].std() > 4 * runs["pause"]["delay_cost"][tripped].std()
+    assert above(mean(runs["flatten"]["unwinding_cost"][tripped]), 0.5)
+    settled = {label: run["pnl_settled"] for label, run in runs.items()}
+    assert above(beyond(settled["halt"], settled["flatten"], 0.95), 15.0)
+    assert above(beyond(settled["flatten from the start"], settled["flatten"], 0.95), 12.0)

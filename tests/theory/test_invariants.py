@@ -246,6 +246,10 @@ def with_settings(changes: dict[str, Any]) -> Callable[[Run], Run]:
         ("first_trip", with_settings({"risk.drawdown_baseline": "start"})),
         ("first_trip", changed("halt_step", 1.0)),
         ("first_trip", changed("breaker_overshoot", 1e-6)),
+        ("what_a_trip_costs", changed("delay_cost", 1e-6)),
+        ("what_a_trip_costs", changed("unwinding_cost", 1e-6)),
+        ("what_a_trip_costs", changed("realised_overshoot", 1e-6)),
+        ("what_a_trip_costs", with_settings({"risk.breaker_action": "halt"})),
     ],
 )
 def test_a_broken_rule_is_seen(check: str, spoil: Callable[[Run], Run]) -> None:
@@ -255,3 +259,17 @@ def test_a_broken_rule_is_seen(check: str, spoil: Callable[[Run], Run]) -> None:
         one(Run(BUSY, *untripped(busy())))
     with pytest.raises(AssertionError):
         one(spoil(busy()))
+
+
+@pytest.mark.parametrize(("check", "policy"), [("scoring_rule", "lmsr"), ("posterior", "glosten_milgrom")])
+def test_a_wrong_price_of_a_policy_that_names_it_is_seen(check: str, policy: str) -> None:
+    one = next(rule for rule in CHECKS if rule.__name__ == check)
+    scenario = make({"steps": 80, "market.tick_size": 0.0, "quoting.policy": policy})
+    values, trace = next(traces(scenario, 20))
+    one(Run(scenario, values, trace))
+    for changes in (
+        {"quoting.liquidity": 101.0, "quoting.assumed_informed_fraction": 0.11},
+        {"market.initial_mid": 0.51},
+    ):
+        with pytest.raises(AssertionError):
+            one(Run(scenario.replace(changes), values, trace))

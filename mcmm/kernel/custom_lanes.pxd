@@ -1,0 +1,76 @@
+"""A policy of one's own, phase 2 of a step: what the maker knows goes out as rows of doubles, a quote comes back.
+
+The rows are a contract with the user's code (docs/policies.md): their order and meaning do not follow the Block's. No
+rule of the market is written here; what the callback wrote is held to the grid and to the limits by the loops that
+hold every policy to them.
+"""
+from libc.math cimport NAN
+
+from mcmm.kernel.quoting cimport ask_on_grid, bid_on_grid, whole_size
+from mcmm.kernel.risk cimport pnl_at
+from mcmm.kernel.special cimport minimum
+from mcmm.kernel.state cimport (
+    LANES, STATE_ROWS, V_ASK, V_ASK_MULTIPLIER, V_ASK_SIZE, V_BID, V_BID_MULTIPLIER, V_BID_SIZE, V_EXPOSURE,
+    V_IMBALANCE, V_INVENTORY, V_MID, V_MULTIPLIER, V_PNL, V_QUOTING, V_STATE, V_USAGE, Block, Settings,
+)
+
+
+cdef inline void open_state(double* rows) noexcept nogil:
+    """A path's own memory of the policy begins at 0."""
+    cdef Py_ssize_t i
+    for i in range(STATE_ROWS * LANES):
+        rows[V_STATE * LANES + i] = 0.0
+
+
+cdef inline void show_books(Block* b, const Settings* s, double* rows) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double unit = s.unit
+    for i in range(LANES):
+        rows[V_MID * LANES + i] = b.mid[i]
+        rows[V_INVENTORY * LANES + i] = b.inventory[i]
+        rows[V_USAGE * LANES + i] = b.usage[i]
+        rows[V_IMBALANCE * LANES + i] = b.imbalance[i]
+    for i in range(LANES):
+        rows[V_EXPOSURE * LANES + i] = b.exposure[i]
+        rows[V_PNL * LANES + i] = pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.mid[i], b.fees[i])
+        rows[V_QUOTING * LANES + i] = b.quoting[i]
+
+
+cdef inline void show_multipliers(Block* b, const Settings* s, double* rows) noexcept nogil:
+    """rho (half holds it, as for every policy that names its prices), and what widens the accumulating side."""
+    cdef Py_ssize_t i
+    cdef double soft = s.exposure_soft, wide = s.passive_multiplier
+    cdef bint full
+    for i in range(LANES):
+        full = b.exposure[i] >= soft
+        rows[V_MULTIPLIER * LANES + i] = b.half[i]
+        rows[V_BID_MULTIPLIER * LANES + i] = wide if full & (b.inventory[i] > 0.0) else 1.0
+        rows[V_ASK_MULTIPLIER * LANES + i] = wide if full & (b.inventory[i] < 0.0) else 1.0
+
+
+cdef inline void show_sizes(Block* b, double* rows) noexcept nogil:
+    """The sizes that adaptive would quote; prices are for the policy to write, and NaN is none."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        rows[V_BID * LANES + i] = NAN
+        rows[V_ASK * LANES + i] = NAN
+        rows[V_BID_SIZE * LANES + i] = b.bid_size[i]
+        rows[V_ASK_SIZE * LANES + i] = b.ask_size[i]
+
+
+cdef inline void place_custom(Block* b, const Settings* s, const double* rows) noexcept nogil:
+    """A side without a price has no size; whatever was written ends on the grid, uncrossed, within the limit."""
+    cdef Py_ssize_t i
+    cdef double ticks = s.ticks, limit = s.inventory_limit, bid, ask, size
+    for i in range(LANES):
+        bid = rows[V_BID * LANES + i]
+        ask = rows[V_ASK * LANES + i]
+        b.bid[i] = bid_on_grid(bid if bid == bid else 0.0, ticks)
+        b.ask[i] = ask_on_grid(ask if ask == ask else 1.0, ticks, b.bid[i])
+    for i in range(LANES):
+        bid = rows[V_BID * LANES + i]
+        ask = rows[V_ASK * LANES + i]
+        size = whole_size(rows[V_BID_SIZE * LANES + i])
+        b.bid_size[i] = minimum(size, limit - b.inventory[i]) if bid == bid else 0.0
+        size = whole_size(rows[V_ASK_SIZE * LANES + i])
+        b.ask_size[i] = minimum(size, limit + b.inventory[i]) if ask == ask else 0.0

@@ -1,0 +1,221 @@
+"""A policy of one's own: the same bits as the built-in one it retells, the oracle's, and clear refusals."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from oracle_custom import Books
+
+import mcmm
+from mcmm._isa import core
+from mcmm.errors import InputError, ScenarioError
+from mcmm.metrics import NAMES
+from mcmm.policies import LANES, ROWS, SETTINGS, STATE_ROWS, QuoteView, numba_policy, row
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
+HARD = {
+    "steps": 120,
+    "flow.arrival_rate": 0.7,
+    "risk.inventory_limit": 30,
+    "risk.exposure_limit": 12.0,
+    "risk.drawdown_limit": 1.5,
+    "risk.breaker_action": "pause",
+    "risk.pause_steps": 7,
+    "risk.close_steps": 10,
+    "recovery.disconnect_rate": 0.02,
+    "recovery.outage_steps": 5,
+    "quoting.reference_weight": 0.05,
+    "quoting.reference_noise": 0.02,
+    "fees.maker_rate": 0.0175,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "hard": HARD,
+    "stale": HARD | {"recovery.stale_quotes": True, "risk.breaker_action": "flatten"},
+    "no limit": {"risk.inventory_limit": math.inf, "market.tick_size": 0.001},
+    "intensity": {"flow.model": "intensity", "flow.intensity_decay": 30.0, "steps": 60},
+    "threshold": {"market.process": "threshold", "steps": 90},
+}
+
+
+def code_in_docs() -> Iterator[str]:
+    return iter(re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, Any]:
+    """What the page's code blocks define, run in their order."""
+    names: dict[str, Any] = {}
+    for code in code_in_docs():
+        exec(compile(code, str(DOCS), "exec"), names)
+    return names
+
+
+def plain(view: QuoteView) -> None:
+    """Adaptive, in NumPy."""
+    s = view.settings
+    widening = 1.0 + s["quoting.imbalance_factor"] * abs(view.imbalance)
+    widening = widening + s["quoting.inventory_factor"] * abs(view.inventory_ratio)
+    half = (s["quoting.base_spread"] * 0.5) * widening * view.multiplier
+    view.bid[:] = view.mid - half * view.bid_multiplier
+    view.ask[:] = view.mid + half * view.ask_multiplier
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_adaptive_retold_has_the_same_bits(variant: str, documented: dict[str, Any]) -> None:
+    built_in = mcmm.Scenario().replace(VARIANTS[variant])
+    own = built_in.replace({"quoting.policy": "custom"})
+    expected = mcmm.simulate(built_in, paths=300, seed=5, trace_paths=3)
+    for policy in (documented["adaptive"], plain):
+        found = mcmm.simulate(own, paths=300, seed=5, trace_paths=3, policy=policy)
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.trace.equals(expected.trace)
+
+
+def odd(books: Books, memory: dict[str, float]) -> tuple[float, float, float, float]:
+    """Everything a policy should not do, in turns: no price, crossed, outside (0, 1), broken sizes."""
+    memory["steps"] = memory.get("steps", 0.0) + 1.0
+    turn = int(memory["steps"]) % 7
+    bid, ask = books["mid"] - 0.011, books["mid"] + 0.013 * books["multiplier"] * books["ask_multiplier"]
+    bid_size, ask_size = books["bid_size"], books["ask_size"]
+    if turn == 1:
+        bid, ask_size = math.nan, 2.7
+    elif turn == 2:
+        bid, ask = ask, bid
+    elif turn == 3:
+        bid, ask = -5.0, math.inf
+    elif turn == 4:
+        bid_size, ask_size = -3.0, math.nan
+    elif turn == 5:
+        ask, bid_size = math.nan, 1e300
+    elif turn == 6:
+        bid_size, ask_size = 1.0 + abs(books["inventory"]), abs(books["pnl"]) + books["exposure"]
+    return bid, ask, bid_size, ask_size
+
+
+def same(ours: dict[str, float], theirs: dict[str, float]) -> bool:
+    return all(
+        ours[name] == value or (math.isnan(ours[name]) and math.isnan(value))
+        for name, value in theirs.items()
+    )
+
+
+def odd_in_core(view: QuoteView) -> None:
+    names = [name for name in ROWS if not name.startswith(("state", "quoting"))]
+    for lane in range(LANES):
+        if not view.quoting[lane]:
+            continue
+        books = {name: float(getattr(view, name)[lane]) for name in names}
+        memory = {"steps": float(view.state[2, lane])}
+        view.bid[lane], view.ask[lane], view.bid_size[lane], view.ask_size[lane] = odd(books, memory)
+        view.state[2, lane] = memory["steps"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_core_is_the_oracle_whatever_a_policy_writes(variant: str) -> None:
+    scenario = mcmm.Scenario().replace(VARIANTS[variant]).replace({"quoting.policy": "custom", "steps": 60})
+    core_run = mcmm.simulate(scenario, paths=4, seed=11, trace_paths=4, policy=odd_in_core)
+    trades = 0.0
+    for path in range(4):
+        memory: dict[str, float] = {}
+        told = oracle.simulate(scenario, 11, path, custom=lambda books, kept=memory: odd(books, kept))
+        metrics = dict(zip(NAMES, core_run.values[:, path].tolist(), strict=True))
+        assert same(metrics, told.metrics)
+        for t, expected in enumerate(told.rows):
+            assert core_run.trace_values is not None
+            traced = {name: float(core_run.trace_values[name][path, t]) for name in expected}
+            assert same(traced, expected), f"path {path}, step {t}"
+        trades += told.metrics["fills"]
+    assert trades > 10
+
+
+def test_the_rows_are_the_cores() -> None:
+    assert len(ROWS) == core.POLICY_ROWS
+    assert LANES == core.BLOCK
+    assert STATE_ROWS == core.POLICY_STATE_ROWS
+    assert row("mid") == 0
+    with pytest.raises(InputError, match=r"row: must be one of mid, .*, got 'midd'"):
+        row("midd")
+
+
+def test_parameters_and_settings_are_handed_over() -> None:
+    seen: list[QuoteView] = []
+
+    def look(view: QuoteView) -> None:
+        seen.append(view)
+        assert not view.state.any()
+
+    scenario = mcmm.Scenario(steps=1, quoting={"policy": "custom", "parameters": [0.25, -3.0]})
+    mcmm.simulate(scenario, paths=100, policy=look)
+    assert seen[0].parameters == (0.25, -3.0)
+    assert tuple(seen[0].settings) == SETTINGS
+    assert seen[0].settings["quoting.base_spread"] == 0.04
+
+    @numba_policy
+    def compiled(rows, settings, step, steps):  # type: ignore[no-untyped-def]
+        for i in range(rows.shape[1]):
+            rows[10, i] = settings[10] + 0.1
+            rows[11, i] = 0.9 + settings[12]
+
+    run = mcmm.simulate(scenario, paths=1, trace_paths=1, policy=compiled)
+    assert run.trace["bid"].iloc[0] == 0.35
+    assert run.trace["ask"].iloc[0] == 0.9
+    assert run.provenance["policy"].endswith(
+        ":test_parameters_and_settings_are_handed_over.<locals>.compiled"
+    )
+    assert len(run.provenance["policy_digest"]) == 64
+
+
+def test_an_exception_names_the_policy_and_the_step() -> None:
+    def fails(view: QuoteView) -> None:
+        if view.step == 3:
+            raise ZeroDivisionError("no reason")
+        plain(view)
+
+    scenario = mcmm.Scenario(steps=10, quoting={"policy": "custom"})
+    with pytest.raises(ZeroDivisionError, match="no reason") as caught:
+        mcmm.simulate(scenario, paths=1000, jobs=2, policy=fails)
+    assert "fails, step 3" in caught.value.__notes__[0]
+
+
+def test_what_is_no_policy_is_refused(tmp_path: Path) -> None:
+    own = mcmm.Scenario(quoting={"policy": "custom"})
+
+    def refused(policy: object, scenario: mcmm.Scenario = own) -> str:
+        with pytest.raises(InputError) as caught:
+            mcmm.simulate(scenario, paths=1, policy=policy)
+        return str(caught.value)
+
+    assert refused(None) == 'policy: must be given with quoting.policy "custom", got None'
+    assert refused(plain, mcmm.Scenario()).endswith('got "adaptive"')
+    assert "module:name" in refused("nothing")
+    assert "cannot be imported" in refused("no_such_module:quote")
+    assert refused("math:quote") == "policy: math has no quote"
+    assert "must be a LowLevelCallable" in refused(3)
+    from numba import cfunc
+
+    wrong = cfunc("float64(float64)")(lambda x: x)
+    assert "must have the signature" in refused(wrong)
+    with pytest.raises(ScenarioError, match=r"quoting\.policy: must not be custom"):
+        mcmm.Scenario(
+            market={"process": "arithmetic", "initial_mid": 1.0},
+            flow={"model": "intensity"},
+            quoting={"policy": "custom"},
+        )
+    with pytest.raises(ScenarioError, match=r"quoting\.parameters: must be left out"):
+        mcmm.Scenario(quoting={"parameters": [1.0]})
+
+
+def test_a_policy_is_found_in_a_file(tmp_path: Path) -> None:
+    source = tmp_path / "my_quotes.py"
+    source.write_text("def wide(view):\n    view.bid[:] = 0.1\n    view.ask[:] = 0.9\n", encoding="utf-8")
+    scenario = mcmm.Scenario(steps=2, quoting={"policy": "custom"})
+    run = mcmm.simulate(scenario, paths=2, trace_paths=1, policy=f"{source}:wide")
+    assert list(run.trace["ask"]) == [0.9, 0.9]

@@ -1,8 +1,8 @@
 """The core's other builds, each in a process of its own, for a build is chosen once, at import.
 
-A worker (``python -m benchmarks.builds``, under MCMM_ISA) reads a scenario's name, paths and seed from a line,
-runs it, and answers with the nanoseconds of processor time that a path-step took. It sleeps between its turns,
-so builds can be timed in the same interleaved rounds as all else.
+A worker (``python -m benchmarks.builds``, under MCMM_ISA) reads a scenario's name, paths and seed from a
+line, runs it, and answers with the nanoseconds of processor time that a path-step took. It sleeps between its
+turns, so builds can be timed in the same interleaved rounds as all else.
 """
 
 from __future__ import annotations

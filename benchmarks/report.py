@@ -1,8 +1,8 @@
 """The tables of ``docs/performance.md``, from one run: ``python -m benchmarks.report``.
 
 Everything is timed in turn, round after round, in processor time of one thread, so that what else the machine
-does falls on all alike; two jobs against one and the start of a process are timed by the clock on the wall, and
-want a machine with nothing else to do.
+does falls on all alike; two jobs against one and the start of a process are timed by the clock on the wall,
+and want a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -66,18 +66,31 @@ PROGRAMS = {
     DRAWS: "NumPy's SFC64 drawing one normal and three uniforms, no bot",
 }
 
-# What is slower, what is faster, how many times as long the slower one takes at least or at most, what that says.
+# What is slower, what is faster, how many times as long the slower one takes, whether at least or at most,
+# and what that says.
 TARGETS = (
     ("numba_vector", REDUCED, 1.5, True, "reduced bot against vectorised Numba"),
     ("numba_vector", DEFAULT, 1.0, True, "default scenario against vectorised Numba on the reduced bot"),
-    ("numpy_reduced", "numba_vector", 5.0, True, "vectorised Numba against tuned NumPy: a peer worth beating"),
+    (
+        "numpy_reduced",
+        "numba_vector",
+        5.0,
+        True,
+        "vectorised Numba against tuned NumPy: a peer worth beating",
+    ),
     ("numpy_reduced", DEFAULT, 4.0, True, "default scenario against tuned NumPy on the reduced bot"),
     (DRAWS, REDUCED, 2.0, True, "reduced bot against NumPy's draws of one normal and three uniforms alone"),
     (DRAWS, DEFAULT, 2.0, True, "default scenario against the same draws"),
     (NUMPY_TEXTBOOK, TEXTBOOK, 3.0, True, "Avellaneda-Stoikov 2008 against tuned NumPy of the same"),
     (OWN, DEFAULT, 1.5, False, "time of the adaptive policy written in Numba against the built-in one"),
     *(
-        (f"{build}: {name}", f"avx512: {name}", most, False, f"time of the {build} build against AVX-512, {name}")
+        (
+            f"{build}: {name}",
+            f"avx512: {name}",
+            most,
+            False,
+            f"time of the {build} build against AVX-512, {name}",
+        )
         for build, most in (("avx2", 2.0), ("baseline", 5.0))
         for name in BUILT
     ),
@@ -85,7 +98,7 @@ TARGETS = (
 
 
 def subjects(paths: int, workers: dict[str, Worker]) -> dict[str, Subject]:
-    """What is timed in the interleaved rounds, as many path-steps of each whatever the length of its paths."""
+    """What the interleaved rounds time, as many path-steps of each whatever the length of its paths."""
     runs: dict[str, tuple[Callable[[int, int], Any], int]] = {
         **{name: peer(name) for name in available_peers()},
         DRAWS: numpy_draws(),
@@ -96,7 +109,9 @@ def subjects(paths: int, workers: dict[str, Worker]) -> dict[str, Subject]:
     return {
         **{name: per_path_step(run, paths * 1000 // steps, steps) for name, (run, steps) in runs.items()},
         **{
-            f"{build}: {name}": worker.subject(name, paths) for build, worker in workers.items() for name in BUILT
+            f"{build}: {name}": worker.subject(name, paths)
+            for build, worker in workers.items()
+            for name in BUILT
         },
     }
 
@@ -138,12 +153,12 @@ def render(times: Times, about: str, more: list[Target], sections: list[str]) ->
     scenarios = [f"| {name.removeprefix(CORE)} | {speed(name)} |" for name in times if name.startswith(CORE)]
     if NUMPY_TEXTBOOK in times:
         scenarios.append(f"| avellaneda_stoikov 2008 in tuned NumPy | {speed(NUMPY_TEXTBOOK)} |")
-    builds = [
-        f"| {build} | {name} | {speed(f'{build}: {name}')} | {against(f'{build}: {name}', f'avx512: {name}')} |"
-        for build in BUILDS
-        for name in BUILT
-        if f"{build}: {name}" in times and f"avx512: {name}" in times
-    ]
+    builds = []
+    for build in BUILDS:
+        for name in BUILT:
+            one, best = f"{build}: {name}", f"avx512: {name}"
+            if one in times and best in times:
+                builds.append(f"| {build} | {name} | {speed(one)} | {against(one, best)} |")
     return "\n\n".join(
         [
             about,
@@ -189,7 +204,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--paths", type=int, default=16384, help="paths of 1,000 steps a round (default 16384)"
     )
     parser.add_argument(
-        "--most-paths", type=int, default=10**7, help="of a run in `Cost by size`: 10^7 take 2.3 GB (default 10^7)"
+        "--most-paths",
+        type=int,
+        default=10**7,
+        help="of a run in `Cost by size`: 10^7 take 2.3 GB (default 10^7)",
     )
     parser.add_argument("--dry", action="store_true", help="print the tables, leave the page as it is")
     options = parser.parse_args(arguments)

@@ -6,6 +6,7 @@ These are taken through ``mcmm.simulate`` and the command, as a user meets them,
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,24 +36,24 @@ print(int(peak[1]) * 1024, run.values.nbytes)
 
 
 def simulate_timed(paths: int, steps: int, path_steps: int, seed: int) -> tuple[float, float]:
-    """Nanoseconds a path-step of ``simulate`` in user mode and in the kernel, the work repeated as need be."""
+    """Nanoseconds a path-step of ``simulate``, in user mode and in the kernel; repeated as need be."""
     import mcmm
 
     scenario = mcmm.Scenario(steps=steps)
     times = max(1, path_steps // (paths * steps))
-    start = os.times()
+    start = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(times):
         mcmm.simulate(scenario, paths=paths, seed=seed)
-    end = os.times()
+    end = resource.getrusage(resource.RUSAGE_SELF)
     per_step = 1e9 / (times * paths * steps)
-    return (end.user - start.user) * per_step, (end.system - start.system) * per_step
+    return (end.ru_utime - start.ru_utime) * per_step, (end.ru_stime - start.ru_stime) * per_step
 
 
 def flatness(rounds: int, path_steps: int, most_paths: int) -> tuple[list[Target], str]:
     """Cost per path-step by the number of paths, and by the number of steps.
 
-    The kernel's part is shown apart: the rows of 10^7 paths are 2.2 GB, and what a virtual machine takes to get
-    as much from its host is no cost of the core.
+    The kernel's part is shown apart: the rows of 10^7 paths are 2.2 GB, and what a virtual machine takes to
+    get as much from its host is no cost of the core.
     """
     by_paths = [(paths, FLAT_STEPS) for paths in PATHS if paths <= most_paths]
     by_steps = [(max(path_steps // steps // BLOCK, 2) * BLOCK, steps) for steps in STEPS]
@@ -143,7 +144,9 @@ def imports(rounds: int) -> tuple[list[Target], str]:
         return timed
 
     times = interleave({name: started(arguments) for name, arguments in commands.items()}, rounds)
-    seconds = {name: (statistics.median(times[name]), min(times[name]), max(times[name])) for name in commands}
+    seconds = {
+        name: (statistics.median(times[name]), min(times[name]), max(times[name])) for name in commands
+    }
     rows = [f"| `{name}` | {measured(values)} |" for name, values in seconds.items()]
     aims = {"import mcmm": 0.3, "import mcmm; mcmm.simulate, mcmm.Scenario": 0.3, "mcmm --help": 0.5}
     targets = [

@@ -89,7 +89,9 @@ class Target:
     def row(self) -> str:
         """A row of the table of targets."""
         bound = "at least" if self.at_least else "at most"
-        return f"| {self.what} | {self.shown}{self.unit} | {bound} {self.aim:g}{self.unit} | {self.met_text} |"
+        return (
+            f"| {self.what} | {self.shown}{self.unit} | {bound} {self.aim:g}{self.unit} | {self.met_text} |"
+        )
 
     @property
     def met_text(self) -> str:

@@ -1,8 +1,8 @@
-"""The setting of Avellaneda and Stoikov (2008) in plain NumPy: one array element a path, one operation a rule.
+"""The setting of Avellaneda and Stoikov (2008) in plain NumPy: one array element a path.
 
 Their tables' market and maker: a price that diffuses, a quote around the reservation price, each side hit on
-its own with a chance that falls with its distance. Tuned as NumPy allows, and leaner than the core: it reports
-what the tables do and where the profit comes from, not the core's 28 metrics.
+its own with a chance that falls with its distance. Tuned as NumPy allows, and leaner than the core: it
+reports what the tables do and where the profit comes from, not all of the core's metrics.
 
 - Every result goes into a buffer that exists already; SFC64 is NumPy's fastest generator.
 - With half = half of the spread and r q = the reservation price's distance from the price, the sides' chances

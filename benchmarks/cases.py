@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import peers
+from benchmarks.peers import numpy_avellaneda_stoikov
 
-__all__ = ["SCENARIOS", "available_peers", "core", "numpy_draws", "peer"]
+__all__ = ["SCENARIOS", "available_peers", "core", "numba_policy", "numpy_draws", "numpy_textbook", "peer"]
 
 STEPS = 1000
 
@@ -38,18 +41,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "glosten_milgrom": {"market": {"tick_size": 0.0}, "quoting": {"policy": "glosten_milgrom"}},
     "lmsr": {"market": {"tick_size": 0.0}, "quoting": {"policy": "lmsr"}},
     # The setting of the paper's tables; there a path has 200 steps.
-    "avellaneda_stoikov 2008": {
-        "steps": 200,
-        "market": {
-            "process": "arithmetic",
-            "initial_mid": 100.0,
-            "volatility": 2.0 * math.sqrt(0.005),
-            "tick_size": 0.0,
-        },
-        "flow": {"model": "intensity"},
-        "quoting": {"policy": "avellaneda_stoikov"},
-        "risk": {"inventory_limit": math.inf},
-    },
+    "avellaneda_stoikov 2008": numpy_avellaneda_stoikov.SCENARIO,
     "reduced": peers.SCENARIO,
     # Per path-step of a market.
     "3 markets": {
@@ -61,6 +53,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "portfolio": {"correlation": 0.5, "exposure_limit": 900.0, "drawdown_limit": 900.0},
     },
 }
+
+POLICIES = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
 
 
 def core(name: str) -> tuple[Callable[[int, int], Any], int]:
@@ -83,6 +77,25 @@ def peer(name: str) -> tuple[Callable[[int, int], Any], int]:
     run = peers.load(name)
     run(1, 1, 0)
     return lambda paths, seed: run(paths, STEPS, seed), STEPS
+
+
+def numpy_textbook() -> tuple[Callable[[int, int], Any], int]:
+    """A function of paths and seed that runs the Avellaneda-Stoikov setting in NumPy, and its steps."""
+    steps = numpy_avellaneda_stoikov.STEPS
+    return lambda paths, seed: numpy_avellaneda_stoikov.run(paths, steps, seed), steps
+
+
+def numba_policy() -> tuple[Callable[[int, int], Any], int]:
+    """The default scenario with its policy written in Numba, as the first code of docs/policies.md has it."""
+    from mcmm import Scenario
+    from mcmm.engine import run_rows
+    from mcmm.policies import policy_of
+
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", POLICIES.read_text(encoding="utf-8"), re.DOTALL)[0], names)
+    scenario = Scenario.from_dict({"quoting": {"policy": "custom"}})
+    policy = policy_of(names["adaptive"], scenario)
+    return lambda paths, seed: run_rows(scenario, seed, 0, paths, policy=policy), scenario.steps
 
 
 def numpy_draws() -> tuple[Callable[[int, int], None], int]:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import mcmm
+from mcmm.policies import QuoteView
 
 INF = math.inf
 SEED = 20_240_607
@@ -146,6 +147,17 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             "pauses": [{"start": 100, "steps": 20, "quotes": "rest"}, {"start": 142, "steps": 8}],
         },
     },
+    "custom": {
+        "steps": 120,
+        "quoting": {"policy": "custom", "reference_weight": 0.05},
+        "risk": {
+            "inventory_limit": 30,
+            "exposure_limit": 12.0,
+            "drawdown_limit": 1.5,
+            "breaker_action": "pause",
+        },
+        "recovery": {"disconnect_rate": 0.02, "outage_steps": 5, "ramp_steps": 10},
+    },
     "replay": {
         "steps": 90,
         "flow": {"model": "replay"},
@@ -179,15 +191,27 @@ ORDERS = pd.DataFrame(
     }
 )
 
-# What a sweep can run: a study has no orders.
-SWEPT = [name for name in SCENARIOS if name != "replay"]
+
+def skewed(view: QuoteView) -> None:
+    """A policy of one's own: around the mid, skewed by the inventory."""
+    half = (0.02 + 0.03 * abs(view.imbalance)) * view.multiplier
+    centre = view.mid - 0.02 * view.inventory_ratio
+    view.bid[:] = centre - half * view.bid_multiplier
+    view.ask[:] = centre + half * view.ask_multiplier
+
+
+POLICIES = {"custom": skewed}
+
+# What a sweep can run: a study has no orders, and no policy of one's own.
+SWEPT = [name for name in SCENARIOS if name != "replay" and name not in POLICIES]
 
 
 def simulate(name: str, paths: int, **options: Any) -> mcmm.Simulation:
     """Simulate a scenario of the panel."""
     orders = ORDERS if name == "replay" else None
     scenario = mcmm.Scenario.from_dict(SCENARIOS[name])
-    return mcmm.simulate(scenario, paths=paths, orders=orders, **{"seed": SEED, **options})
+    arguments = {"seed": SEED, "orders": orders, "policy": POLICIES.get(name), **options}
+    return mcmm.simulate(scenario, paths=paths, **arguments)
 
 
 def values(name: str, paths: int, **options: Any) -> NDArray[np.float64]:

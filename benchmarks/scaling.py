@@ -1,0 +1,172 @@
+"""How cost and memory grow: with paths, steps and jobs; and what an import costs.
+
+These are taken through ``mcmm.simulate`` and the command, as a user meets them, not through the core alone.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Subject, Target, interleave, measured, per_path_step, ratio, table
+
+__all__ = ["FLATNESS", "flatness", "imports", "jobs", "memory"]
+
+FLAT_STEPS = 100  # of each path where the number of paths grows
+PATHS = (10_000, 100_000, 1_000_000, 10_000_000)
+STEPS = (100, 1_000, 10_000, 100_000)
+BLOCK = 64
+FLATNESS = 1.1
+
+# Peak memory of this process alone: getrusage's would start at that of the process that started this one.
+MEMORY = """
+import pathlib, re, sys
+import mcmm
+run = mcmm.simulate(mcmm.Scenario(steps=100), paths=int(sys.argv[1]), seed=1)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())
+print(int(peak[1]) * 1024, run.values.nbytes)
+"""
+
+
+def simulate_timed(paths: int, steps: int, path_steps: int, seed: int) -> tuple[float, float]:
+    """Nanoseconds a path-step of ``simulate``, in user mode and in the kernel; repeated as need be."""
+    import mcmm
+
+    scenario = mcmm.Scenario(steps=steps)
+    times = max(1, path_steps // (paths * steps))
+    start = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(times):
+        mcmm.simulate(scenario, paths=paths, seed=seed)
+    end = resource.getrusage(resource.RUSAGE_SELF)
+    per_step = 1e9 / (times * paths * steps)
+    return (end.ru_utime - start.ru_utime) * per_step, (end.ru_stime - start.ru_stime) * per_step
+
+
+def flatness(rounds: int, path_steps: int, most_paths: int) -> tuple[list[Target], str]:
+    """Cost per path-step by the number of paths, and by the number of steps.
+
+    The kernel's part is shown apart: the rows of 10^7 paths are 2.2 GB, and what a virtual machine takes to
+    get as much from its host is no cost of the core.
+    """
+    by_paths = [(paths, FLAT_STEPS) for paths in PATHS if paths <= most_paths]
+    by_steps = [(max(path_steps // steps // BLOCK, 2) * BLOCK, steps) for steps in STEPS]
+    taken: dict[tuple[int, int], list[tuple[float, float]]] = {size: [] for size in by_paths + by_steps}
+    for seed in range(rounds + 1):
+        for size, pairs in taken.items():
+            pair = simulate_timed(*size, path_steps, seed)
+            if seed > 0:
+                pairs.append(pair)
+    whole = {size: [user + system for user, system in pairs] for size, pairs in taken.items()}
+    user = {size: [user for user, _ in pairs] for size, pairs in taken.items()}
+    rows = [
+        f"| {paths:,} | {steps:,} | {shown(whole[paths, steps])} | {shown(user[paths, steps])} |"
+        for paths, steps in whole
+    ]
+    targets = []
+    for sizes, what in (
+        (by_paths, f"{by_paths[0][0]:,} to {by_paths[-1][0]:,} paths"),
+        (by_steps, f"{STEPS[0]:,} to {STEPS[-1]:,} steps"),
+    ):
+        targets.append(spread(whole, sizes, what))
+        targets.append(spread(user, sizes, f"{what}, user mode alone"))
+    return targets, table("| paths | steps | ns a path-step | of them in user mode |", rows)
+
+
+def shown(values: Sequence[float]) -> str:
+    """A median with its range."""
+    return measured((statistics.median(values), min(values), max(values)))
+
+
+def spread(times: Mapping[Any, Sequence[float]], sizes: Sequence[Any], what: str) -> Target:
+    """Of the medians the dearest over the cheapest."""
+    medians = [statistics.median(times[size]) for size in sizes]
+    value = max(medians) / min(medians)
+    return Target(f"dearest over cheapest path-step, {what}", value, FLATNESS, False, f"{value:.2f}")
+
+
+def jobs(rounds: int, paths: int) -> Target:
+    """How many times as fast two jobs are as one, by the clock on the wall."""
+    import mcmm
+
+    scenario = mcmm.Scenario()
+
+    def wall(count: int) -> Subject:
+        return per_path_step(
+            lambda paths, seed: mcmm.simulate(scenario, paths=paths, seed=seed, jobs=count),
+            paths,
+            scenario.steps,
+            time.perf_counter,
+        )
+
+    values = ratio(interleave({"1": wall(1), "2": wall(2)}, rounds), "1", "2")
+    return Target("two jobs against one, wall clock", values[0], 1.9, True, measured(values))
+
+
+def memory() -> tuple[list[Target], str]:
+    """Peak memory beyond the output rows, of a process that simulates and keeps its rows."""
+    if not Path("/proc/self/status").exists():
+        return [], "Peak memory is not measured here: it takes /proc."
+    peaks = {}
+    for paths in (1_000, 100_000, 1_000_000):
+        done = run_python("-c", MEMORY, str(paths))
+        peaks[paths] = [int(number) / 1e6 for number in done.split()]
+    rows = [f"| {paths:,} | {rows:,.0f} | {peak - rows:,.0f} |" for paths, (peak, rows) in peaks.items()]
+    (small, small_rows), (large, large_rows) = peaks[100_000], peaks[1_000_000]
+    growth = (large - small) / (large_rows - small_rows)
+    what = "growth of peak memory over growth of the output rows, 10^5 to 10^6 paths"
+    header = "| paths of 100 steps | output rows, MB | peak beyond them, MB |"
+    return [Target(what, growth, 1.02, False, f"{growth:.2f}")], table(header, rows)
+
+
+def imports(rounds: int) -> tuple[list[Target], str]:
+    """Seconds of wall clock that a fresh process takes."""
+    commands = {
+        "python -c pass": ["-c", "pass"],
+        "import mcmm": ["-c", "import mcmm"],
+        "import mcmm; mcmm.simulate, mcmm.Scenario": ["-c", "import mcmm; mcmm.simulate, mcmm.Scenario"],
+        "import mcmm; mcmm.sweep, mcmm.Study": ["-c", "import mcmm; mcmm.sweep, mcmm.Study"],
+        "mcmm --help": ["-m", "mcmm", "--help"],
+    }
+
+    def started(arguments: list[str]) -> Subject:
+        def timed(seed: int) -> float:
+            start = time.perf_counter()
+            run_python(*arguments)
+            return time.perf_counter() - start
+
+        return timed
+
+    times = interleave({name: started(arguments) for name, arguments in commands.items()}, rounds)
+    seconds = {
+        name: (statistics.median(times[name]), min(times[name]), max(times[name])) for name in commands
+    }
+    rows = [f"| `{name}` | {measured(values)} |" for name, values in seconds.items()]
+    aims = {"import mcmm": 0.3, "import mcmm; mcmm.simulate, mcmm.Scenario": 0.3, "mcmm --help": 0.5}
+    targets = [
+        Target(f"`{name}`", seconds[name][0], aim, False, measured(seconds[name]), " s")
+        for name, aim in aims.items()
+    ]
+    return targets, table("| a fresh process | seconds |", rows)
+
+
+def run_python(*arguments: str) -> str:
+    """What another Python, with the same mcmm, writes."""
+    import mcmm
+
+    place = str(Path(mcmm.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, env=with_path(place)
+    )
+    return done.stdout
+
+
+def with_path(place: str) -> dict[str, str]:
+    """This environment, but for where Python looks first."""
+    return {**os.environ, "PYTHONPATH": place}

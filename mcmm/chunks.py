@@ -33,10 +33,10 @@ __all__ = ["SCHEMA_VERSION", "Chunk", "Plan", "decode", "encode", "plan", "segme
 
 SCHEMA_VERSION = 2
 
-# The most path-steps in a chunk, 50 ms of one core or less: what tasks are packed of, and what the last ones
+# The most path-steps in a chunk, 0.1 s of one core or less: what tasks are packed of, and what the last ones
 # to run differ by. In a small study less, to keep all cores busy to the end; in a huge one more, so that the
 # plan of it fits in memory.
-_LARGEST = 8_000_000
+_LARGEST = 16_000_000
 _SMALLEST = 500_000
 _CHUNKS, _CHUNKS_WANTED = 128, 250_000
 # 30 MB of metrics: what a worker holds of a chunk of short paths.

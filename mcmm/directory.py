@@ -50,7 +50,7 @@ _ELSEWHERE = "give another directory (--out), or delete this one"
 _SPEED = "path_steps_per_second"
 _PART = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})\.parquet")
 # Files that are larger than this on average are not put together: it would cost more than it tidies.
-_SMALL = 8_000_000
+_SMALL = 2_000_000
 
 
 class Part(NamedTuple):

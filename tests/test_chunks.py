@@ -45,10 +45,10 @@ def test_every_path_is_in_one_chunk(points: int, paths: int, steps: list[int]) -
     ("points", "paths", "steps", "count", "largest"),
     [
         (100, 4000, 1000, 100, 4_000_000),  # a point is a chunk
-        (10_000, 1000, 500, 625, 8_000_000),  # small points are packed
-        (10, 1_000_000, 500, 820, 8_000_000),  # big points are split
+        (10_000, 1000, 500, 313, 16_000_000),  # small points are packed
+        (10, 1_000_000, 500, 350, 16_000_000),  # big points are split
         (10, 100_000, 1, 10, 100_000),  # rows bound chunks of short paths
-        (2, 5000, 20_000, 40, 8_000_000),  # long paths are split too
+        (2, 5000, 20_000, 14, 16_000_000),  # long paths are split too
         (6, 300, 50, 1, 90_000),
     ],
 )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mcmm import __version__, statistics
+from mcmm import __version__, summaries
 from mcmm.chunks import SCHEMA_VERSION, Chunk
 from mcmm.errors import InputError, MCMMError
 from mcmm.metrics import NAMES
@@ -250,7 +250,7 @@ class _Sweep:
             found: dict[str, float] = {}
             for name in NAMES:
                 self.stop.check()
-                found |= statistics.summarise(read_point(self.run, self.files, point, (name,)), (name,))
+                found |= summaries.summarise(read_point(self.run, self.files, point, (name,)), (name,))
             return [found[column] for column in self.columns]
 
         with self._in_threads(points, summary) as results:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcmm import statistics
+from mcmm import summaries
 from mcmm.chunks import Chunk, encode
 from mcmm.errors import MCMMError
 from mcmm.metrics import NAMES
@@ -201,10 +201,10 @@ def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
     Returns
     -------
     tuple of tuple of float
-        For each point, the values of `mcmm.statistics.summarise` in its order.
+        For each point, the values of `mcmm.summaries.summarise` in its order.
     """
     parts = np.split(values, chunk.points, axis=1)
-    return tuple(tuple(statistics.summarise(part, NAMES).values()) for part in parts)
+    return tuple(tuple(summaries.summarise(part, NAMES).values()) for part in parts)
 
 
 def end_with(driver: int) -> None:

@@ -22,7 +22,8 @@ from mcmm.errors import InputError, MCMMError
 from mcmm.metrics import HALT_REASONS, METRICS, NAMES
 from mcmm.scenario import Scenario
 from mcmm.simulation import SCHEMA_VERSION, Simulation
-from mcmm.statistics import expected_shortfall, proportion, quantile, summarise, value_at_risk
+from mcmm.statistics import expected_shortfall, proportion, quantile, value_at_risk
+from mcmm.summaries import summarise
 
 PATHS = 40
 PROVENANCE = {"mcmm": "9.8.7", "isa": "avx2", "cores": 2, "wall_seconds": 0.125, "limit": math.inf}

@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("simulation",),
     ("_isa",),
     ("engine", "orders", "plan"),
-    ("chunks", "designs", "store", "study", "tasks"),
+    ("chunks", "designs", "directory", "packing", "store", "study", "tasks", "workers"),
     ("runner",),
     ("reports",),
     ("arguments", "console"),

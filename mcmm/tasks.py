@@ -1,4 +1,4 @@
-"""What a worker does: simulate a chunk, summarise its whole points, put its rows in Parquet.
+"""What a worker does: simulate some chunks, summarise their whole points, put their rows in Parquet.
 
 Everything here can be sent to another process.
 """
@@ -12,12 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mcmm import summaries
+from mcmm import __version__, statistics
 from mcmm.chunks import Chunk, encode
 from mcmm.errors import MCMMError
 from mcmm.metrics import NAMES
@@ -25,10 +26,22 @@ from mcmm.metrics import NAMES
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
 
-__all__ = ["Failure", "Finished", "Stop", "Stopped", "Task", "compute", "end_with", "summaries_of"]
+__all__ = [
+    "Build",
+    "Failure",
+    "Finished",
+    "Stop",
+    "Stopped",
+    "Task",
+    "build",
+    "compute",
+    "end_with",
+    "rows_of",
+    "summaries_of",
+]
 
 FloatArray = npt.NDArray[np.float64]
-Summary = tuple[float, ...]
+Build = tuple[tuple[str, str], ...]
 
 # Between slices of its paths a worker looks up to see whether to stop: every 0.1 to 0.2 seconds.
 _SLICE = 12_000_000
@@ -82,44 +95,74 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that a worker needs to know to compute a chunk.
+    """All that a worker needs to know to compute some consecutive chunks.
 
     Attributes
     ----------
-    chunk : Chunk
-        The chunk.
+    chunks : tuple of Chunk
+        The chunks.
     scenario : Scenario
         The study's.
-    settings : tuple of dict
-        What each of the chunk's points changes in it.
+    names : tuple of str
+        The settings that the study varies.
+    settings : dict
+        Their values at each point that has a path in the chunks.
     seed : int
         The study's.
     digest : str
         The study's.
-    whole : bool
-        Whether the chunk holds all paths of its points, and so can summarise them.
+    paths : int
+        The study's at each point: a chunk that holds as many has its points whole and can summarise them.
     """
 
-    chunk: Chunk
+    chunks: tuple[Chunk, ...]
     scenario: Scenario
-    settings: tuple[dict[str, Any], ...]
+    names: tuple[str, ...]
+    settings: dict[int, tuple[Any, ...]]
     seed: int
     digest: str
-    whole: bool
+    paths: int
+
+    @property
+    def first(self) -> int:
+        """The first chunk."""
+        return self.chunks[0].index
+
+    @property
+    def stop(self) -> int:
+        """The chunk after the last."""
+        return self.chunks[-1].index + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A computed chunk: its file, and a row of the summary for each of its whole points."""
+    """Computed chunks.
 
-    chunk: Chunk
+    Attributes
+    ----------
+    first, stop : int
+        The first chunk and the one after the last.
+    data : bytes
+        The file that holds them.
+    summaries : list of (int, ndarray)
+        Rows of the summary for points that are whole: the first point of each run of them.
+    seconds : float
+        How long it took.
+    build : dict
+        What made them: see `build`.
+    """
+
+    first: int
+    stop: int
     data: bytes
-    summaries: tuple[Summary, ...]
+    summaries: list[tuple[int, FloatArray]]
+    seconds: float
+    build: Build
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A chunk that could not be computed: the point at fault, and why."""
+    """Chunks that could not be computed: the point at fault, and why."""
 
     point: int
     kind: type[MCMMError] | None
@@ -127,13 +170,28 @@ class Failure:
     trace: str
 
 
+@cache
+def build() -> Build:
+    """Return which mcmm runs here and on what, as pairs of name and value."""
+    import platform
+
+    from mcmm import engine
+
+    info = {name: engine.core_info()[name] for name in ("isa", "compiler", "python", "numpy", "machine")}
+    return (
+        ("mcmm", __version__),
+        *((name, str(value)) for name, value in info.items()),
+        ("host", platform.node()),
+    )
+
+
 def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
-    """Compute a chunk.
+    """Compute some chunks.
 
     Parameters
     ----------
     task : Task
-        The chunk and its study.
+        The chunks and their study.
     stop : Stop or None
         Where to look whether to stop, for a worker in a thread.
 
@@ -144,22 +202,24 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         and leave out the point.
     """
     stop = stop or Stop()
-    point = task.chunk.point
+    point = task.chunks[0].point
+    started = time.perf_counter()
     try:
         with stop.working():
-            values: FloatArray | None = None
-            for place, settings in enumerate(task.settings):
-                point = task.chunk.point + place
-                rows = _rows(task.scenario.replace(settings), task.seed, task.chunk, stop)
-                if task.chunk.points == 1:
-                    values = rows
-                    break
-                if values is None:
-                    values = np.empty((len(NAMES), task.chunk.rows))
-                values[:, place * task.chunk.paths : (place + 1) * task.chunk.paths] = rows
-            assert values is not None
-            summaries = summaries_of(task.chunk, values) if task.whole else ()
-            return Finished(task.chunk, encode(task.chunk, values, task.digest), summaries)
+            values = np.empty((len(NAMES), sum(chunk.rows for chunk in task.chunks)))
+            summaries: list[tuple[int, FloatArray]] = []
+            end = 0
+            for chunk in task.chunks:
+                begin = end
+                for point in chunk.range:
+                    end += chunk.paths
+                    scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
+                    values[:, end - chunk.paths : end] = rows_of(scenario, task.seed, chunk, stop)
+                if chunk.paths == task.paths:
+                    summaries.append((chunk.point, summaries_of(chunk, values[:, begin:end])))
+            data = encode(task.chunks, values, task.digest)
+            seconds = time.perf_counter() - started
+            return Finished(task.first, task.stop, data, summaries, seconds, build())
     except Stopped:
         return None
     except Exception as error:
@@ -168,8 +228,8 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         return Failure(point, kind, message, traceback.format_exc())
 
 
-def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:
-    """Simulate one point's paths of a chunk, in slices."""
+def rows_of(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:
+    """Simulate one point's paths of a chunk, in slices; shape (metrics, paths)."""
     from mcmm import engine
 
     size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
@@ -188,7 +248,7 @@ def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray
     return values
 
 
-def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
+def summaries_of(chunk: Chunk, values: FloatArray) -> FloatArray:
     """Summarise the points of a chunk that holds them whole.
 
     Parameters
@@ -200,11 +260,11 @@ def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
 
     Returns
     -------
-    tuple of tuple of float
-        For each point, the values of `mcmm.summaries.summarise` in its order.
+    ndarray of shape (points, columns)
+        For each point, the values of `mcmm.statistics.summarise` in its order.
     """
     parts = np.split(values, chunk.points, axis=1)
-    return tuple(tuple(summaries.summarise(part, NAMES).values()) for part in parts)
+    return np.array([list(statistics.summarise(part, NAMES).values()) for part in parts])
 
 
 def end_with(driver: int) -> None:

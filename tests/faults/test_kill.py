@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from small_study import assert_same, chunk_files, many_chunks, start
+from small_study import assert_same, finished_chunks, many_chunks, start
 
 from mcmm.runner import sweep
 from mcmm.store import SweepResult
@@ -30,7 +30,9 @@ CHUNKS = 30
 SWEEP = """
     import sys
     from small_study import many_chunks
+    from mcmm import packing
     from mcmm.runner import sweep
+    packing._SECONDS, packing._TASKS_A_SECOND = 0.0, 1e9  # tasks of one chunk
     sweep(many_chunks(steps=1000), sys.argv[1], jobs=2, backend=sys.argv[2])
 """
 
@@ -110,9 +112,10 @@ def children(parent: int) -> list[int]:
 
 def assert_goes_on(run: Path, reference: SweepResult, backend: str = "threading") -> None:
     """Run it again: it keeps what was finished and ends as if nothing had happened."""
-    kept = chunk_files(run)
-    assert_same(sweep(many_chunks(steps=1000), run, jobs=2, backend=backend), reference)
-    assert set(kept) <= set(chunk_files(run))
+    kept = finished_chunks(run)
+    result = sweep(many_chunks(steps=1000), run, jobs=2, backend=backend)
+    assert_same(result, reference)
+    assert result.sessions[-1]["path_steps"] == (CHUNKS - kept) * 4_000_000
     assert not [path for path in run.rglob("*") if path.name.endswith(".tmp")]
 
 
@@ -122,10 +125,10 @@ def test_kill_at_any_moment(
 ) -> None:
     run = tmp_path / "run"
     process = started(run)
-    wait(lambda: (run / "lock").exists() and len(chunk_files(run)) >= finished)
+    wait(lambda: (run / "lock").exists() and finished_chunks(run) >= finished)
     process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL
-    assert finished <= len(chunk_files(run)) < CHUNKS
+    assert finished <= finished_chunks(run) < CHUNKS
     assert_goes_on(run, reference)
 
 
@@ -151,9 +154,9 @@ def test_killed_again_and_again(
 ) -> None:
     run = tmp_path / "run"
     for _ in range(4):
-        before = len(chunk_files(run))
+        before = finished_chunks(run)
         process = started(run)
-        wait(lambda before=before: len(chunk_files(run)) >= before + 3)  # type: ignore[misc]
+        wait(lambda before=before: finished_chunks(run) >= before + 3)  # type: ignore[misc]
         process.kill()
         process.wait(PATIENCE)
     assert_goes_on(run, reference)
@@ -164,7 +167,7 @@ def test_workers_end_with_their_driver(
 ) -> None:
     run = tmp_path / "run"
     process = started(run, "loky")
-    wait(lambda: len(chunk_files(run)) >= 3)
+    wait(lambda: finished_chunks(run) >= 3)
     workers = children(process.pid)
     assert len(workers) >= 2
     process.kill()
@@ -178,7 +181,7 @@ def test_a_killed_worker_is_replaced(
 ) -> None:
     run = tmp_path / "run"
     process = started(run, "loky")
-    wait(lambda: len(chunk_files(run)) >= 3)
+    wait(lambda: finished_chunks(run) >= 3)
     os.kill(max(children(process.pid)), signal.SIGKILL)
     assert process.wait(PATIENCE) == 0, process.communicate()[1]
     assert_same(SweepResult.load(run), reference)
@@ -195,14 +198,14 @@ def test_an_interruption_ends_it_soon(
 ) -> None:
     run = tmp_path / "run"
     process = started(run, backend)
-    wait(lambda: (run / "manifest.json").exists() and len(chunk_files(run)) >= finished)
+    wait(lambda: (run / "manifest.json").exists() and finished_chunks(run) >= finished)
     workers = children(process.pid)
     process.send_signal(signal.SIGINT)
     assert wait(lambda: process.poll() is not None) < 2.0
     assert process.returncode == -signal.SIGINT
     assert process.communicate()[1].rstrip().endswith("KeyboardInterrupt")
     wait(lambda: not set(workers) & set(processes()), 10)
-    assert len(chunk_files(run)) < CHUNKS
+    assert finished_chunks(run) < CHUNKS
     assert_goes_on(run, reference)
 
 
@@ -211,7 +214,7 @@ def test_a_second_sweep_is_turned_away_until_the_first_is_dead(
 ) -> None:
     run = tmp_path / "run"
     first = started(run)
-    wait(lambda: len(chunk_files(run)) >= 2)
+    wait(lambda: finished_chunks(run) >= 2)
     first.send_signal(signal.SIGSTOP)
     second = started(run)
     assert second.wait(PATIENCE) == 1

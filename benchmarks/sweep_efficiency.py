@@ -1,10 +1,10 @@
-"""How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [CASE | STUDY] [JOBS]``.
+"""How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [CASE] [JOBS]``.
 
 CASE is ``small`` (10,000 points x 1,000 paths x 500 steps), ``big`` (10 points x 1,000,000 paths x 500 steps)
-or a study's file; without one, both cases and ``sweeps/risk_limits.toml`` are run. The core's time for the
-study is taken from a sample of its chunks, before and after the sweep, on as many threads as the sweep has
-workers, so that what the cores share (memory, heat, neighbours) counts alike. Efficiency is that time over the
-sweep's wall time, summaries, Parquet and resumable files included.
+or a study's file; without one, both and ``sweeps/risk_limits.toml`` are run. The core's time for the study is
+taken from a sample of its chunks, before and after the sweep, on as many threads as the sweep has workers, so
+that what the cores share (memory, heat, neighbours) counts alike. Efficiency is that time over the sweep's
+wall time, summaries, Parquet and resumable files included.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mcmm.chunks import plan
 from mcmm.engine import cores, run_rows
 
 CASES = {
-    "small": ("10,000 points x 1,000 paths x 500 steps", 100, 1_000),
-    "big": ("10 points x 1,000,000 paths x 500 steps", 5, 1_000_000),
+    "small": ("10,000 points x 1,000 paths x 500 steps", 100, 100, 1_000),
+    "big": ("10 points x 1,000,000 paths x 500 steps", 5, 2, 1_000_000),
 }
 SAMPLE = 40  # chunks
 
@@ -35,7 +35,12 @@ def case(name: str) -> mcmm.Study:
     title, spreads, paths = CASES[name]
     axes = {
         "quoting.base_spread": {"low": 0.02, "high": 0.2, "count": spreads},
-        "risk.inventory_limit": {"low": 25, "high": 400, "count": 100 if name == "small" else 2, "integer": True},
+        "risk.inventory_limit": {
+            "low": 25,
+            "high": 400,
+            "count": 100 if name == "small" else 2,
+            "integer": True,
+        },
     }
     return mcmm.Study(name=title, scenario={"steps": 500}, paths=paths, seed=7, points={"axes": axes})
 
@@ -71,8 +76,8 @@ def measure(name: str, jobs: int) -> None:
     alone = (before + core_seconds(study, jobs)) / 2
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(
-        f"{study.name}: the core alone {alone:.2f} s, the sweep {wall:.2f} s: {alone / wall:.1%} on {jobs} workers; "
-        f"{(wall - alone) * jobs / study.count * 1e3:.3f} ms a point beside the core; "
+        f"{study.name}: the core alone {alone:.2f} s, the sweep {wall:.2f} s: {alone / wall:.1%} on {jobs} "
+        f"workers; {(wall - alone) * jobs / study.count * 1e3:.3f} ms a point beside the core; "
         f"{len(files)} files, {size / 1e6:,.1f} MB; {memory:,.0f} MB of memory",
         flush=True,
     )

@@ -212,8 +212,8 @@ class _Sweep:
                     deaths = 1 if self.done > before else deaths + 1
                     if deaths == _DEATHS:
                         raise MCMMError(
-                            f"{error}, {deaths} times in a row; killed workers are often out of memory. "
-                            "What is finished is kept: run the sweep again, with fewer jobs, to go on"
+                            f"{error}, {deaths} times in a row, often for want of memory; what is "
+                            "finished is kept, run the sweep again with fewer jobs to go on"
                         ) from error
                 self.workers.refresh()
 
@@ -251,7 +251,7 @@ class _Sweep:
         """End the round if the cluster has grown or shrunk: the next one shares out to what it has."""
         if time.monotonic() > self.recounted + _RECOUNT:
             self.recounted = time.monotonic()
-            self.recount = self.workers.refresh()
+            self.recount = self.workers.refresh(patience=0.0)
 
     def _summarise_split_points(self) -> None:
         """Summarise the points whose paths lie in several chunks, a metric at a time."""

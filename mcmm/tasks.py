@@ -170,9 +170,13 @@ class Failure:
     trace: str
 
 
-@cache
 def build() -> Build:
     """Return which mcmm runs here and on what, as pairs of name and value."""
+    return _build()
+
+
+@cache
+def _build() -> Build:
     import platform
 
     from mcmm import engine

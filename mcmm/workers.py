@@ -6,14 +6,18 @@ has a bound: a cluster that has lost its workers, or a task that kills them, mus
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
+import socket
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import Any, Self
 
-from mcmm.errors import InputError
+from mcmm.errors import InputError, MCMMError
 from mcmm.tasks import build, end_with
 
 __all__ = ["BACKENDS", "CLUSTERS", "MAX_JOBS", "Workers", "WorkersLost"]
@@ -27,6 +31,7 @@ MAX_JOBS = 1024
 _CONNECT = 30.0
 # Without a result for so long, and for so many times what the longest task should take, something has gone.
 _SILENCE, _TIMES = 120.0, 20.0
+_KEPT = "what is finished is kept, run the sweep again to go on"
 # Tasks of each worker in a round of a backend that gives its results a round at a time.
 _ROUND = 8
 
@@ -98,25 +103,29 @@ class Workers:
     def _connect_dask(self) -> None:
         try:
             from distributed import Client
+            from distributed.comm import get_address_host_port
         except ImportError:
             raise InputError(_missing("dask")) from None
+        place = f"scheduler: {self.scheduler}"
         try:
+            # dask's client would try again for half a minute where nobody listens.
+            with socket.create_connection(get_address_host_port(self.scheduler), _CONNECT):
+                pass
+            self._stack.enter_context(_quiet("distributed"))
             client = Client(self.scheduler, timeout=_CONNECT, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(
-                f"scheduler: cannot be reached at {self.scheduler}: {_first_line(error)}"
-            ) from None
+        except (OSError, ValueError, TypeError, TimeoutError) as error:
+            reason = getattr(error, "strerror", None) or _first_line(error)
+            raise InputError(f"{place}: cannot be reached: {reason}") from None
         self._stack.callback(self._leave_dask, client)
         try:
             # Tells too whether workers can run mcmm: of a task that they cannot unpickle nothing is heard.
             theirs = client.submit(build, pure=False).result(timeout=_CONNECT)
         except TimeoutError:
-            silent = f"no worker of {self.scheduler} answered within {_CONNECT:.0f} s"
-            raise InputError(f"scheduler: {silent}; start one there") from None
-        except ImportError as error:
             raise InputError(
-                f"scheduler: its workers cannot import mcmm ({error}); install it there"
+                f"{place}: no worker answered within {_CONNECT:.0f} s; start one there"
             ) from None
+        except ImportError as error:
+            raise InputError(f"{place}: its workers cannot import mcmm: {error}; install it there") from None
         _check_build(theirs)
         self._client = client
 
@@ -135,7 +144,7 @@ class Workers:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    ray.init(self.scheduler, log_to_driver=False, logging_level="ERROR")
+                    ray.init(self.scheduler, log_to_driver=False, logging_level="ERROR", **self._own_ray())
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"scheduler: ray cannot be reached: {_first_line(error)}") from None
             self._stack.callback(ray.shutdown)
@@ -149,17 +158,50 @@ class Workers:
         _check_build(theirs)
         self._stack.callback(self._drop_pool)
 
-    def refresh(self) -> bool:
-        """Count the cluster's workers again; return whether there are more or fewer than before."""
+    def _own_ray(self) -> dict[str, Any]:
+        """Return what a ray of our own is started with, which sends nobody statistics of its use."""
+        if self.scheduler or "RAY_ADDRESS" in os.environ:
+            return {}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        return {"num_cpus": self.count, "include_dashboard": False}
+
+    def refresh(self, patience: float | None = None) -> bool:
+        """Count the cluster's workers again; return whether there are more or fewer than before.
+
+        Parameters
+        ----------
+        patience : float, optional
+            How long to wait for a worker where there is none, in seconds; as long as at the start.
+
+        Raises
+        ------
+        MCMMError
+            If the cluster does not answer or there is still none.
+        """
         before = self.count
-        if self._client is not None:
-            self.count = max(sum(self._client.ncores().values()), 1)
+        if self.backend == "dask":
+            self.count = self._count_dask(_CONNECT if patience is None else patience) or before
         elif self.backend == "ray":
             import ray
 
             cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
             self.count = cores if self.jobs == -1 else min(self.jobs, cores)
         return self.count != before
+
+    def _count_dask(self, patience: float) -> int:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                count = int(sum(self._client.ncores().values()))
+            except (OSError, RuntimeError, TimeoutError) as error:
+                raise MCMMError(
+                    f"{self.scheduler}: does not answer ({_first_line(error)}); {_KEPT}"
+                ) from None
+            if count or not patience:
+                return count
+            if time.monotonic() > end:
+                raise MCMMError(f"{self.scheduler}: has had no workers for {patience:.0f} s; {_KEPT}")
+            time.sleep(0.2)
 
     # ---- work
 
@@ -179,11 +221,8 @@ class Workers:
         WorkersLost
             If workers were killed or are not heard of; results that had come were yielded.
         """
-        from multiprocessing import TimeoutError as Silence
-
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
         patience = _SILENCE + _TIMES * longest()
+        lost: Any = _losses(self.backend)
         try:
             if self.backend == "ray":
                 yield self._in_round(list(islice(tasks, _ROUND * self.count)), patience)
@@ -191,17 +230,17 @@ class Workers:
             results = self._parallel(patience)(tasks)
             try:
                 yield results
-            except (BrokenProcessPool, Silence):
+            except (*lost, WorkersLost):
                 raise
             except BaseException:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     results.close()
                 raise
-        except BrokenProcessPool:
-            raise WorkersLost("worker processes were killed") from None
-        except Silence:
-            raise WorkersLost(f"no worker was heard of for {patience:.0f} s") from None
+        except lost as error:
+            if isinstance(error, multiprocessing.TimeoutError):
+                raise WorkersLost(f"no worker was heard of for {patience:.0f} s") from None
+            raise WorkersLost(f"workers were killed or cut off ({type(error).__name__})") from None
 
     def _parallel(self, patience: float) -> Any:
         from joblib import Parallel, parallel_config
@@ -213,25 +252,23 @@ class Workers:
             options |= {"initializer": end_with, "initargs": (os.getpid(),)}
         if self.backend != "dask":
             return Parallel(self.count, backend=self.backend, pre_dispatch=2 * self.count, **options)
-        with parallel_config(_dask_backend(self._client)):
+        with parallel_config(_dask_backend(self._client, self.count)):
             return Parallel(self.count, pre_dispatch=2 * self.count, **options)
 
     def _in_round(self, tasks: list[Any], patience: float) -> Iterator[Any]:
         """Have one round of tasks run by ray, whose results come all at once."""
-        import ray
         from joblib import Parallel
 
         if not tasks:
             return
         try:
+            if self._pool is not None and self._pool.n_jobs != self.count:
+                self._drop_pool()
             if self._pool is None:
                 self._pool = Parallel(self.count, backend="ray", batch_size=1, timeout=patience)
                 self._pool.__enter__()
             self._pool.timeout = patience
             found = self._pool(tasks)
-        except ray.exceptions.RayError as error:
-            self._drop_pool()
-            raise WorkersLost(f"ray lost workers ({type(error).__name__})") from None
         except BaseException:
             self._drop_pool()
             raise
@@ -244,15 +281,44 @@ class Workers:
             self._pool = None
 
 
-def _dask_backend(client: Any) -> Any:
-    """Return joblib's backend for a dask cluster."""
+def _losses(backend: str) -> tuple[type[BaseException], ...]:
+    """Return what is raised where workers are killed, cut off or silent."""
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    if backend == "dask":
+        from distributed import CancelledError, KilledWorker
+
+        return (multiprocessing.TimeoutError, TimeoutError, CancelledError, KilledWorker)
+    if backend == "ray":
+        from ray.exceptions import RayError
+
+        return (multiprocessing.TimeoutError, RayError)
+    return (multiprocessing.TimeoutError, BrokenProcessPool)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's log to itself: what it tells of lost workers is said here, once."""
+    known = [logging.getLogger(each) for each in logging.Logger.manager.loggerDict if each.startswith(name)]
+    levels = [logger.level for logger in known]
+    for logger in known:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(known, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _dask_backend(client: Any, count: int) -> Any:
+    """Return joblib's backend for a dask cluster of so many cores."""
     from joblib._dask import DaskDistributedBackend
 
     class Cluster(DaskDistributedBackend):  # type: ignore[misc]
         """With one core in the cluster joblib would compute in this process instead."""
 
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(int(super().effective_n_jobs(n_jobs)), 2)
+            return max(count, 2)
 
     return Cluster(client=client)
 

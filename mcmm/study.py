@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["MAX_PATHS", "Study", "summary_columns"]
+
+MANY_POINTS = 20_000
+"""The most points of a study that keeps what it takes to compare all means; beyond, the money's only."""
+
 
 
 class Study(BaseModel):
@@ -254,6 +259,11 @@ class Study(BaseModel):
         return metrics.NAMES
 
     @property
+    def all_rows(self) -> bool:
+        """Whether any mean can be compared between points, or in so large a study the money's only."""
+        return self.count <= MANY_POINTS
+
+    @property
     def most_paths(self) -> int:
         """The most paths that a point may get: ``paths``, or the cap of ``precision``."""
         return self.paths if self.precision is None else self.precision.totals[-1]
@@ -304,6 +314,12 @@ class Study(BaseModel):
     def steps_at(self, point: int) -> int:
         """Return the length of a point's paths, in steps."""
         return int(self.at(point)["steps"]) if "steps" in self.names else self.scenario.steps
+
+    def all_steps(self, points: Sequence[int]) -> Iterator[int]:
+        """Yield the length of some points' paths, in steps."""
+        if "steps" not in self.names:
+            return repeat(self.scenario.steps, len(points))
+        return (self.steps_at(point) for point in points)
 
     def path_steps(self) -> int:
         """Return how many steps all paths of all points take together, or would at the cap of precision."""

@@ -39,8 +39,8 @@ SCHEMA_VERSION = 2
 _LARGEST = 16_000_000
 _SMALLEST = 500_000
 _CHUNKS, _CHUNKS_WANTED = 128, 250_000
-# Where it is less than this share of the whole, up to half a second of work: a point that is in one chunk is
-# summarised by its worker and needs no values kept.
+# A point that is less than this share of the study, up to half a second of work, is not cut all the same: its
+# worker can then summarise it, and no values need be kept for it.
 _SHARES, _LARGEST_SHARE = 256, 64_000_000
 # 30 MB of metrics: what a worker holds of a chunk of short paths.
 _ROWS = 131_072
@@ -184,7 +184,8 @@ def plan(
     paths = study.paths if paths is None else paths
     costs = [paths * steps for steps in study.all_steps(chosen)]
     path_steps = sum(costs)
-    largest = max(_LARGEST, min(path_steps // _SHARES, _LARGEST_SHARE), path_steps // _CHUNKS_WANTED)
+    largest = max(_LARGEST, path_steps // _CHUNKS_WANTED)
+    whole = max(largest, min(path_steps // _SHARES, _LARGEST_SHARE))
     target = min(max(path_steps // _CHUNKS, _SMALLEST), largest)
     if max(path_steps // largest, len(chosen) * paths // _ROWS) > _CHUNKS_AT_MOST:
         raise StudyError(
@@ -199,7 +200,7 @@ def plan(
         if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > _ROWS):
             table.extend((first, packed, first_path, paths, packed_steps))
             packed, packed_steps = 0, 0
-        if cost > largest or paths > _ROWS:
+        if cost > whole or paths > _ROWS:
             for row in _split(point, first_path, paths, cost, largest):
                 table.extend(row)
             continue

@@ -67,7 +67,10 @@ class Distribution(NamedTuple):
         span = high[inner] - low[inner]
         share = np.clip((edges - low[inner]) / np.where(span > 0.0, span, 1.0), 0.0, 1.0)
         part = np.where((place < len(low)) & (span > 0.0), share * sketch.counts[inner], 0.0)
-        return cls(start, width, np.diff(before[place] + part), quantiles)
+        below = before[place] + part
+        # The first number's bin may begin before the first edge, the last one's end after the last.
+        below[0], below[-1] = 0.0, float(count)
+        return cls(start, width, np.diff(below), quantiles)
 
     def pack(self) -> FloatArray:
         """Return it as one array: start, width, quantiles, counts."""

@@ -39,6 +39,9 @@ SCHEMA_VERSION = 2
 _LARGEST = 16_000_000
 _SMALLEST = 500_000
 _CHUNKS, _CHUNKS_WANTED = 128, 250_000
+# A point that is less than this share of the study, up to half a second of work, is not cut all the same: its
+# worker can then summarise it, and no values need be kept for it.
+_SHARES, _LARGEST_SHARE = 256, 64_000_000
 # 30 MB of metrics: what a worker holds of a chunk of short paths.
 _ROWS = 131_072
 # Ranges of paths start at multiples of the first, which the core's blocks and the summary's divide; of very
@@ -137,23 +140,35 @@ class Plan(Sequence[Chunk]):
         stop = int(np.searchsorted(starts, point, side="right"))
         return range(int(np.searchsorted(starts, starts[stop - 1])), stop)
 
-    def split_points(self, paths: int) -> list[int]:
+    def split_points(self, paths: float) -> list[int]:
         """Return the points of which no chunk holds all of ``paths``."""
-        table = self._table
-        return [int(point) for point in np.unique(table[table[:, 3] < paths, 0])]
+        split = self._table[self._table[:, 3] < paths, :2]
+        return [point for first, points in np.unique(split, axis=0).tolist() for point in range(first, first + points)]
 
     def first_of_points(self) -> IntArray:
         """Return the places of the chunks that begin with a point's first path."""
-        return np.flatnonzero(self._table[:, 2] == 0)
+        return np.flatnonzero(self._table[:, 2] == self._table[:1, 2])
+
+    def place(self, point: int, first_path: int) -> int:
+        """Return the place of the chunk that holds a point's paths from ``first_path`` on."""
+        places = self.of_point(point)
+        starts = self._table[places.start : places.stop, 2]
+        return places.start + int(np.searchsorted(starts, first_path, side="right")) - 1
 
 
-def plan(study: Study) -> Plan:
-    """Cut a study into chunks.
+def plan(
+    study: Study, points: Sequence[int] | None = None, first_path: int = 0, paths: int | None = None
+) -> Plan:
+    """Cut a study, or a round of it, into chunks.
 
     Parameters
     ----------
     study : Study
         The study; only its points, paths and steps matter.
+    points : sequence of int, optional
+        Points that the round is about, ascending; all if left out.
+    first_path, paths : int, optional
+        The round's paths of each; all of the study's if left out.
 
     Returns
     -------
@@ -165,41 +180,47 @@ def plan(study: Study) -> Plan:
     StudyError
         If there would be more than two millions.
     """
-    paths, path_steps = study.paths, study.path_steps()
+    chosen = range(study.count) if points is None else points
+    paths = study.paths if paths is None else paths
+    costs = [paths * steps for steps in study.all_steps(chosen)]
+    path_steps = sum(costs)
     largest = max(_LARGEST, path_steps // _CHUNKS_WANTED)
+    whole = max(largest, min(path_steps // _SHARES, _LARGEST_SHARE))
     target = min(max(path_steps // _CHUNKS, _SMALLEST), largest)
-    if max(path_steps // largest, study.count * paths // _ROWS) > _CHUNKS_AT_MOST:
+    if max(path_steps // largest, len(chosen) * paths // _ROWS) > _CHUNKS_AT_MOST:
         raise StudyError(
-            f"paths: {study.count:,} points x {paths:,} paths are more than one study may have "
+            f"paths: {len(chosen):,} points x {paths:,} paths are more than one study may have "
             f"({_CHUNKS_AT_MOST * _ROWS:.2g} in all)"
         )
     table = array("q")
-    first, packed_steps = 0, 0
-    for point in range(study.count):
-        cost = paths * study.steps_at(point)
-        packed = point - first
-        if packed and (packed_steps + cost > target or (packed + 1) * paths > _ROWS):
-            table.extend((first, packed, 0, paths, packed_steps))
-            first, packed_steps = point, 0
-        if cost > largest or paths > _ROWS:
-            for row in _split(point, paths, cost, largest):
+    first, packed, packed_steps = 0, 0, 0
+    for point, cost in zip(chosen, costs, strict=True):
+        # Points of a chunk follow one another.
+        apart = point != first + packed
+        if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > _ROWS):
+            table.extend((first, packed, first_path, paths, packed_steps))
+            packed, packed_steps = 0, 0
+        if cost > whole or paths > _ROWS:
+            for row in _split(point, first_path, paths, cost, largest):
                 table.extend(row)
-            first = point + 1
-        else:
-            packed_steps += cost
-    if first < study.count:
-        table.extend((first, study.count - first, 0, paths, packed_steps))
+            continue
+        first = first if packed else point
+        packed, packed_steps = packed + 1, packed_steps + cost
+    if packed:
+        table.extend((first, packed, first_path, paths, packed_steps))
     return Plan(table)
 
 
-def _split(point: int, paths: int, cost: int, largest: int) -> Iterator[tuple[int, int, int, int, int]]:
+def _split(
+    point: int, first_path: int, paths: int, cost: int, largest: int
+) -> Iterator[tuple[int, int, int, int, int]]:
     """Cut the paths of one big point into ranges."""
     steps = cost // paths
     unit = _PATHS if _PATHS * steps <= largest else _LONG_PATHS
     size = max(min(largest // steps, _ROWS) // unit, 1) * unit
     for first in range(0, paths, size):
         taken = min(size, paths - first)
-        yield point, 1, first, taken, steps * taken
+        yield point, 1, first_path + first, taken, steps * taken
 
 
 def segments(plan: Plan) -> Iterator[tuple[int, int]]:
@@ -225,7 +246,9 @@ def segments(plan: Plan) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str) -> bytes:
+def encode(
+    chunks: Sequence[Chunk], values: FloatArray, digest: str, names: Sequence[str] = NAMES
+) -> bytes:
     """Put the rows of consecutive chunks in Parquet.
 
     Parameters
@@ -236,6 +259,8 @@ def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str) -> bytes:
         Their rows, chunk by chunk, point by point and in path order.
     digest : str
         The study's, kept in the file so that no other study can take it for its own.
+    names : sequence of str
+        The metrics.
 
     Returns
     -------
@@ -249,7 +274,7 @@ def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str) -> bytes:
     ranges = [np.arange(chunk.first_path, chunk.first_path + chunk.paths) for chunk in chunks]
     paths = [np.tile(range_, chunk.points) for chunk, range_ in zip(chunks, ranges, strict=True)]
     fields = [pa.field(name, pa.int64(), nullable=False) for name in ("point", "path")]
-    fields += [pa.field(name, pa.float64(), nullable=False) for name in NAMES]
+    fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
     schema = pa.schema(fields, metadata={"mcmm": _mark(chunks[0].index, chunks[-1].index + 1, digest)})
     columns = (np.concatenate(points), np.concatenate(paths), *values)
     table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
@@ -260,7 +285,7 @@ def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str) -> bytes:
         row_group_size=_GROUP_ROWS,
         compression="lz4",
         use_dictionary=False,
-        use_byte_stream_split=list(NAMES),
+        use_byte_stream_split=list(names),
         column_encoding={"point": "DELTA_BINARY_PACKED", "path": "DELTA_BINARY_PACKED"},
         write_statistics=False,
     )

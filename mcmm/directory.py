@@ -3,62 +3,45 @@
 ::
 
     manifest.json       the study, its digest, versions, when, where and at what rate it ran
-    points.parquet      the settings of each point
-    chunks/             finished chunks: FIRST-LAST-<digest of the file's bytes>.parquet
+    points.parquet      the settings of each point, written before the first path runs
+    chunks/             what is kept of finished chunks: FIRST-LAST-<digest of the file's bytes>.parquet
+    paths/              with keep_paths, every path of the same chunks
+    round-N/            with precision, the same two folders for the paths added in round N
     summary.parquet     a row for each point, once all chunks are there
+    sensitivity.parquet for a sobol_indices design, the indices of the objective
     lock                held while a sweep runs
 
-A task's chunks are written as one file. Once all chunks of a segment (`mcmm.chunks.segments`) are there, its
-small files are put together in one, and only then removed; of two files that hold a chunk the longer counts,
-so a kill in between costs nothing. Every file is written aside, synced and renamed; the digest in its name
-tells a damaged one. Nothing in it is ever unpickled.
+How chunks lie in files is told in `mcmm.shelf`. Nothing in the directory is ever unpickled.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from mcmm import __version__
-from mcmm.chunks import SCHEMA_VERSION, decode, encode, plan, segments
+from mcmm.chunks import SCHEMA_VERSION
+from mcmm.designs import Points
 from mcmm.errors import InputError, MCMMError, StoreError
-from mcmm.files import Lock, digest, from_json, settle, temporary, to_json, write_whole
-from mcmm.metrics import NAMES
+from mcmm.files import Lock, from_json, settle, temporary, to_json, write_whole
+from mcmm.rounds import CHUNKS, PATHS, Round
 from mcmm.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MANIFEST", "SUMMARY", "Part", "RunDirectory", "open_run", "read_manifest"]
+__all__ = ["MANIFEST", "SENSITIVITY", "SUMMARY", "RunDirectory", "open_run", "read_manifest", "study_out"]
 
-FloatArray = npt.NDArray[np.float64]
-
-_LOG = logging.getLogger(__name__)
 MANIFEST, SUMMARY = "manifest.json", "summary.parquet"
-_POINTS, _CHUNKS, _LOCK = "points.parquet", "chunks", "lock"
-_OWN = {MANIFEST, _POINTS, SUMMARY, _CHUNKS, _LOCK}
+SENSITIVITY = "sensitivity.parquet"
+_POINTS, _LOCK = "points.parquet", "lock"
+_OWN = {MANIFEST, _POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
 _ELSEWHERE = "give another directory (--out), or delete this one"
 _SPEED = "path_steps_per_second"
-_PART = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})\.parquet")
-# Files that are larger than this on average are not put together: it would cost more than it tidies.
-_SMALL = 2_000_000
-
-
-class Part(NamedTuple):
-    """A file of finished chunks: the first, the one after the last, and where it is."""
-
-    first: int
-    stop: int
-    path: Path
 
 
 class RunDirectory:
@@ -75,26 +58,24 @@ class RunDirectory:
 
     Attributes
     ----------
-    plan : Plan
-        All chunks of the study.
-    left : ndarray of bool, shape (chunks,)
-        Which of them are still to be computed.
-    segment_ends : ndarray of shape (segments,)
-        For each segment the chunk after its last.
+    study : Study
+        The study, with its points as they are written down in the directory.
+    rounds : list of Round
+        The rounds begun so far.
     """
 
     def __init__(self, path: Path, study: Study, *, durable: bool = True) -> None:
         self.path = path
         self.study = study
         self.digest = study.digest()
-        self.plan = plan(study)
-        self.left: npt.NDArray[np.bool_] = np.ones(len(self.plan), dtype=bool)
-        self.segment_ends = np.array([stop for _, stop in segments(self.plan)])
-        self._durable = durable
-        self._sound: set[Path] = set()
-        # The files in use, and which of them holds each chunk.
-        self._parts: list[Part] = []
-        self._cover = np.full(len(self.plan), -1, dtype=np.int64)
+        self.rounds: list[Round] = []
+        self.durable = durable
+
+    def begin_round(self, points: Sequence[int]) -> Round:
+        """Begin the next round, of some points."""
+        found = Round(self.path, self.study, len(self.rounds), points, durable=self.durable)
+        self.rounds.append(found)
+        return found
 
     @contextmanager
     def locked(self) -> Iterator[dict[str, Any]]:
@@ -114,7 +95,7 @@ class RunDirectory:
         """
         try:
             self._refuse_foreign()
-            (self.path / _CHUNKS).mkdir(parents=True, exist_ok=True)
+            (self.path / CHUNKS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"{self.path}: cannot be used as a run directory: {reason}") from None
@@ -137,7 +118,7 @@ class RunDirectory:
     def _manifest(self) -> dict[str, Any]:
         """Read the manifest and hold it against the study; begin one where there is none."""
         if not (self.path / MANIFEST).exists():
-            if next((self.path / _CHUNKS).glob("*.parquet"), None):
+            if next((self.path / CHUNKS).glob("*.parquet"), None):
                 raise StoreError(f"{self.path}: has chunks but no {MANIFEST}; choose another directory")
             return {}
         manifest = read_manifest(self.path)
@@ -150,6 +131,7 @@ class RunDirectory:
                 f"{self.path}: was begun by mcmm {manifest['mcmm']} and this is {__version__}; "
                 "finish it with that version or choose another directory"
             )
+        self.study = pin(self.path, self.study, manifest)
         return manifest
 
     def _difference(self, other: dict[str, Any]) -> str:
@@ -162,10 +144,9 @@ class RunDirectory:
 
     def _clear_temporary(self) -> None:
         """Remove what a killed sweep was writing."""
-        for folder in (self.path, self.path / _CHUNKS):
-            for entry in folder.iterdir():
-                if temporary(entry):
-                    entry.unlink(missing_ok=True)
+        for entry in self.path.rglob(".*"):
+            if temporary(entry):
+                entry.unlink(missing_ok=True)
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the points and the manifest, before the first chunk."""
@@ -174,165 +155,23 @@ class RunDirectory:
 
         sink = io.BytesIO()
         pq.write_table(pa.table({"point": range(self.study.count), **self.study.columns()}), sink)
-        write_whole(self.path / _POINTS, sink.getvalue(), durable=self._durable)
+        write_whole(self.path / _POINTS, sink.getvalue(), durable=self.durable)
         self.write_manifest(manifest)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest anew, and have all that was written so far last."""
-        write_whole(self.path / MANIFEST, to_json(manifest), durable=self._durable)
-        if self._durable:
-            settle(self.path / _CHUNKS)
+        write_whole(self.path / MANIFEST, to_json(manifest), durable=self.durable)
+        if self.durable:
+            for round_ in self.rounds:
+                for shelf in round_.shelves:
+                    settle(shelf.folder)
             settle(self.path)
 
-    def write_summary(self, summary: pd.DataFrame) -> None:
-        """Write the summary."""
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table."""
         sink = io.BytesIO()
-        summary.to_parquet(sink)
-        write_whole(self.path / SUMMARY, sink.getvalue(), durable=self._durable)
-
-    # ---- chunks
-
-    def parts(self) -> list[Part]:
-        """Return the files of chunks that are there, unchecked, those of most chunks first."""
-        found = []
-        for path in sorted((self.path / _CHUNKS).glob("*.parquet")):
-            name = _PART.fullmatch(path.name)
-            if name:
-                found.append(Part(int(name[1]), int(name[2]) + 1, path))
-        return sorted(found, key=lambda part: (part.first - part.stop, part.first))
-
-    def unclaimed(self, parts: Iterable[Part]) -> list[Part]:
-        """Return those of the files that have a chunk which neither the run nor one before them has."""
-        left = self.left.copy()
-        found = []
-        for part in parts:
-            if left[part.first : part.stop].any() or part.stop > len(self.plan):
-                left[part.first : part.stop] = False
-                found.append(part)
-        return found
-
-    def check(self, part: Part) -> FloatArray | None:
-        """Read a file's rows back if it is whole; else remove it, with a warning.
-
-        Parameters
-        ----------
-        part : Part
-            The file.
-
-        Returns
-        -------
-        ndarray of shape (metrics, rows), or None
-            What it holds; None if its chunks must be computed again.
-        """
-        try:
-            if not 0 <= part.first < part.stop <= len(self.plan):
-                raise StoreError("is not this study's chunk")
-            return self._read(part, NAMES)
-        except (OSError, StoreError) as error:
-            _LOG.warning("%s: damaged (%s); it is removed and computed again", part.path, error)
-            _remove(part.path)
-            return None
-
-    def register(self, part: Part) -> None:
-        """Take a whole file for the place of its chunks."""
-        self._cover[part.first : part.stop] = len(self._parts)
-        self._parts.append(part)
-        self.left[part.first : part.stop] = False
-
-    def remove_redundant(self, parts: Iterable[Part]) -> None:
-        """Remove files whose chunks are all in others too."""
-        used = {self._parts[place].path for place in np.unique(self._cover[self._cover >= 0])}
-        for part in parts:
-            if part.path not in used:
-                _remove(part.path)
-
-    def write(self, first: int, stop: int, data: bytes) -> None:
-        """Write a file of chunks, and put its segment together if that is whole now."""
-        path = self._write(first, stop, data)
-        self.register(Part(first, stop, path))
-        self.compact(first)
-
-    def _write(self, first: int, stop: int, data: bytes) -> Path:
-        path = self.path / _CHUNKS / f"{first:06d}-{stop - 1:06d}-{digest(data)}.parquet"
-        write_whole(path, data, durable=self._durable)
-        return path
-
-    def compact(self, chunk: int) -> None:
-        """Put a chunk's segment in one file if it is whole and in several small ones."""
-        place = int(np.searchsorted(self.segment_ends, chunk, side="right"))
-        stop = int(self.segment_ends[place])
-        first = int(self.segment_ends[place - 1]) if place else 0
-        if self.left[first:stop].any():
-            return
-        parts = [self._parts[place] for place in dict.fromkeys(self._cover[first:stop].tolist())]
-        if len(parts) == 1 or self._small(parts) > _SMALL:
-            return
-        try:
-            values = np.concatenate([self._read(part, NAMES) for part in parts], axis=1)
-        except (OSError, StoreError):
-            return  # whoever reads it will be told, and the next sweep mends it
-        path = self._write(first, stop, encode(self.plan[first:stop], values, self.digest))
-        if self._durable:
-            settle(path.parent)
-        self.register(Part(first, stop, path))
-        for part in parts:
-            _remove(part.path)
-
-    def _small(self, parts: list[Part]) -> float:
-        try:
-            return sum(part.path.stat().st_size for part in parts) / len(parts)
-        except OSError:
-            return float("inf")
-
-    def rows(self, begin: int, end: int, names: Sequence[str]) -> FloatArray:
-        """Read metrics of some rows, counted through the whole study.
-
-        Parameters
-        ----------
-        begin, end : int
-            The first row and the one after the last.
-        names : sequence of str
-            Which metrics.
-
-        Returns
-        -------
-        ndarray of shape (len(names), end - begin)
-            In order of point and path.
-
-        Raises
-        ------
-        StoreError
-            If a file is damaged or gone.
-        """
-        found = []
-        ends = self.plan.row_ends
-        at = begin
-        while at < end:
-            chunk = int(np.searchsorted(ends, at, side="right")) - 1
-            cover = int(self._cover[chunk])
-            if cover < 0:
-                raise StoreError(f"{self.path}: chunk {chunk} is not there; run the sweep again to mend it")
-            part = self._parts[cover]
-            upto = min(end, int(ends[part.stop]))
-            try:
-                origin = int(ends[part.first])
-                found.append(self._read(part, names, (at - origin, upto - origin)))
-            except (OSError, StoreError) as error:
-                raise StoreError(f"{part.path}: {error}; run the sweep again to mend it") from None
-            at = upto
-        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-
-    def _read(self, part: Part, names: Sequence[str], rows: tuple[int, int] | None = None) -> FloatArray:
-        """Read metrics of a file; the first time, hold all of it against the digest in its name."""
-        chunks, count = (part.first, part.stop), self.plan.rows(part.first, part.stop)
-        if part.path in self._sound:
-            return decode(part.path, chunks, count, self.digest, names, rows)
-        data = part.path.read_bytes()
-        if not part.path.stem.endswith(f"-{digest(data)}"):
-            raise StoreError("is not what was written")
-        values = decode(io.BytesIO(data), chunks, count, self.digest, names, rows)
-        self._sound.add(part.path)
-        return values
+        table.to_parquet(sink)
+        write_whole(self.path / name, sink.getvalue(), durable=self.durable)
 
 
 def open_run(path: Path) -> tuple[RunDirectory, dict[str, Any]]:
@@ -364,10 +203,39 @@ def open_run(path: Path) -> tuple[RunDirectory, dict[str, Any]]:
         raise StoreError(f"{path / MANIFEST}: holds no valid study: {error}") from None
     if run.digest != manifest["digest"]:
         raise StoreError(f"{path / MANIFEST}: has been changed: its study and its digest do not agree")
-    for part in run.unclaimed(run.parts()):
-        if part.stop <= len(run.plan):
-            run.register(part)
+    run.study = pin(path, run.study, manifest)
     return run, manifest
+
+
+def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
+    """Return the study with the points that were written down when its sweep began.
+
+    A design draws its points with a library, and another version of it may draw others; the run goes on with
+    its own.
+
+    Raises
+    ------
+    StoreError
+        If the file of points is damaged and the design draws others today.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if study.points_digest() == manifest["points_digest"]:
+        return study
+    try:
+        table = pq.read_table(path / _POINTS).drop_columns("point").to_pydict()
+        whole = {name for name, column in study.columns().items() if {type(value) for value in study.axes[name]} == {int, float}}
+        columns = {
+            name: [int(value) if name in whole and value % 1 == 0 else value for value in column]
+            for name, column in table.items()
+        }
+        pinned = study.pinned(Points(columns))
+        if pinned.names == study.names and pinned.points_digest() == manifest["points_digest"]:
+            return pinned
+    except (OSError, KeyError, TypeError, pa.ArrowException):
+        pass
+    raise StoreError(f"{path / _POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -392,7 +260,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if schema != SCHEMA_VERSION:
         maker = f"mcmm {manifest.get('mcmm', '?')}"
         raise StoreError(f"{path}: has schema version {schema} (of {maker}); this one reads {SCHEMA_VERSION}")
-    missing = [name for name in ("schema", "mcmm", "digest", "axes", "study") if not manifest.get(name)]
+    missing = [name for name in ("schema", "mcmm", "digest", "points_digest", "study") if not manifest.get(name)]
     if missing:
         raise StoreError(f"{path / MANIFEST}: is damaged (it has no {missing[0]})")
     sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
@@ -413,14 +281,36 @@ def _is_session(value: Any) -> bool:
     }
 
 
+def study_out(study: Study) -> dict[str, Any]:
+    """Return a study's tables for the manifest, whose tables are sorted: axes, whose order counts, as pairs."""
+    tables = study.to_dict()
+    return tables | {"points": _paired(tables["points"])}
+
+
+def _paired(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        items = [[key, _paired(item, key)] for key, item in value.items()]
+        return items if name in ("axes", "points") else {key: item for key, item in items}
+    return [_paired(item, name) for item in value] if isinstance(value, list) else value
+
+
+def _unpaired(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _unpaired(item, key) for key, item in value.items()}
+    if name == "axes":
+        return {key: item for key, item in value}
+    if name == "points":
+        return [{key: item for key, item in point} for point in value]
+    return [_unpaired(item) for item in value] if isinstance(value, list) else value
+
+
 def _study_in(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the study's tables: infinities are numbers again, and the axes, whose order counts, in order."""
+    """Return the study's tables: infinities are numbers again, and axes tables."""
     try:
         tables = dict(manifest["study"])
         for name in ("scenario", "points"):
             tables[name] = from_json(tables[name])
-        axes = tables["points"]["axes"]
-        tables["points"]["axes"] = {name: axes[name] for name in manifest["axes"]}
+        tables["points"] = _unpaired(tables["points"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{MANIFEST} is damaged ({type(error).__name__}: {error})") from None
     return tables
@@ -434,10 +324,3 @@ def _flat(tables: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in tables.items():
         flat |= _flat(value, f"{prefix}.{name}" if prefix else name)
     return flat
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be removed: {error.strerror or error}") from None

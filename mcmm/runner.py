@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,17 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from mcmm import __version__, statistics
+from mcmm import __version__
 from mcmm.chunks import SCHEMA_VERSION
-from mcmm.directory import Part, RunDirectory
+from mcmm.controls import controls_known
+from mcmm.designs import Indices
+from mcmm.directory import SENSITIVITY, SUMMARY, RunDirectory, study_out
 from mcmm.errors import InputError, MCMMError
-from mcmm.metrics import NAMES
 from mcmm.packing import Packer
-from mcmm.store import SweepResult, read_point
+from mcmm.rounds import Round, joined
+from mcmm.shelf import File
+from mcmm.store import SweepResult
 from mcmm.study import Study, summary_columns
-from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute, summaries_of
+from mcmm.summaries import Part, summaries_of
+from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
 from mcmm.workers import BACKENDS, Workers, WorkersLost
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ __all__ = ["BACKENDS", "SweepResult", "sweep"]
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-Summaries = list[tuple[int, npt.NDArray[np.float64]]]
 
 # Results that may wait to be written, for each worker, before no more work is handed out.
 _BACKLOG = 4
@@ -133,9 +135,12 @@ class _Sweep:
         self.stop = Stop()
         self.columns = summary_columns()
         self.summaries = np.full((self.study.count, len(self.columns)), np.nan)
-        self.packer = Packer(run.plan, run.left, run.segment_ends, workers.count)
         self.builds: dict[Build, None] = {}
+        self.round: Round
+        self.packer: Packer
         self.done = 0
+        self.total = 0
+        self.finished = False
         self.computed = 0
         self.waiting = 0
         self.recounted = time.monotonic()
@@ -147,18 +152,23 @@ class _Sweep:
         begin = time.monotonic()
         self._open()
         try:
-            self._take_up()
-            self._compute()
-            self._summarise_split_points()
+            points: Sequence[int] = range(self.study.count)
+            while points:
+                self._begin(points)
+                self._take_up()
+                self._compute()
+                self._summarise_split_points()
+                points = self._unmet(points)
+            self.finished = True
             summary = self._summary()
-            self.run.write_summary(summary)
+            self.run.write_table(SUMMARY, summary)
         except BaseException:
             # What ended the sweep is the news; that a full disk will not take this note either is not.
             with suppress(MCMMError):
                 self._close(session, time.monotonic() - begin)
             raise
         self._close(session, time.monotonic() - begin)
-        return SweepResult(
+        result = SweepResult(
             self.study,
             self.study.points(),
             summary,
@@ -166,48 +176,62 @@ class _Sweep:
             self.run.path,
             self.run,
         )
+        if isinstance(self.study.layout, Indices):
+            self.run.write_table(SENSITIVITY, result.sensitivity())
+        return result
 
-    # ---- the three passes
+    # ---- the passes of a round
+
+    def _begin(self, points: Sequence[int]) -> None:
+        """Begin a round."""
+        self.round = self.run.begin_round(points)
+        self.round.open()
+        self.packer = Packer(
+            self.round.plan, self.round.left, self.round.records.segment_ends, self.workers.count
+        )
+        self.total += int(self.round.plan.path_step_ends[-1])
+
+    def _unmet(self, points: Sequence[int]) -> Sequence[int]:
+        """Return the points of the round that need more paths."""
+        precision = self.study.precision
+        if precision is None or len(self.run.rounds) == len(precision.totals):
+            return []
+        rows = ((point, dict(zip(self.columns, self.summaries[point].tolist(), strict=True))) for point in points)
+        return [point for point, columns in rows if not precision.met(columns)]
 
     def _take_up(self) -> None:
         """Find the chunks that are there and whole, and summarise their points from their rows."""
-        found = self.run.parts()
+        shelf = self.round.records
+        found = shelf.files()
 
-        def read_back(part: Part) -> Summaries | None:
-            values = self.run.check(part)
-            if values is None:
-                return None
-            chunks = self.run.plan[part.first : part.stop]
-            ends = [self.run.plan.rows(part.first, chunk.index + 1) for chunk in chunks]
-            return [
-                (chunk.point, summaries_of(chunk, values[:, end - chunk.rows : end]))
-                for chunk, end in zip(chunks, ends, strict=True)
-                if chunk.paths == self.study.paths
-            ]
+        def read_back(file: File) -> list[tuple[int, Any]] | None:
+            records = shelf.check(file)
+            return None if records is None else [(each.point, each.summary) for each in records]
 
         # If a long file is damaged, the short ones that it was made of may still be there.
-        while parts := self.run.unclaimed(found):
-            with self._in_threads(parts, read_back) as results:
-                for part, summaries in results:
-                    found.remove(part)
+        while files := shelf.unclaimed(found):
+            with self._in_threads(files, read_back) as results:
+                for file, summaries in results:
+                    found.remove(file)
                     if summaries is not None:
-                        self.run.register(part)
-                        self._keep(part.first, part.stop, summaries)
-        self.run.remove_redundant(found)
-        for end in self.run.segment_ends:
-            self.run.compact(int(end) - 1)
+                        shelf.register(file)
+                        self._keep([(point, row) for point, row in summaries if row is not None])
+        self.round.take_rows()
+        self.round.tidy(found)
+        costs = np.diff(self.round.plan.path_step_ends)
+        self.done += int(costs[~self.round.left].sum())
         self._tell()
 
     def _compute(self) -> None:
         """Compute the chunks that are missing."""
-        if not self.run.left.any():
+        if not self.round.left.any():
             return
         deaths = 0
         with self.workers:
-            while self.run.left.any():
+            while self.round.left.any():
                 before = self.done
                 try:
-                    self._round()
+                    self._hand_out()
                 except WorkersLost as error:
                     deaths = 1 if self.done > before else deaths + 1
                     if deaths == _DEATHS:
@@ -217,7 +241,7 @@ class _Sweep:
                         ) from error
                 self.workers.refresh()
 
-    def _round(self) -> None:
+    def _hand_out(self) -> None:
         """Have tasks computed, as many as the disk keeps up with, and write them as they are finished."""
         from joblib import delayed
 
@@ -254,18 +278,19 @@ class _Sweep:
             self.recount = self.workers.refresh(patience=0.0)
 
     def _summarise_split_points(self) -> None:
-        """Summarise the points whose paths lie in several chunks, a metric at a time."""
-        points = self.run.plan.split_points(self.study.paths)
+        """Summarise the points whose paths lie in several chunks, or in several rounds."""
+        whole = self.round.paths if self.round.whole else math.inf
+        points = self.round.plan.split_points(whole)
+        metrics = self.study.metrics
 
-        def summary(point: int) -> list[float]:
-            found: dict[str, float] = {}
-            for name in NAMES:
-                self.stop.check()
-                found |= statistics.summarise(read_point(self.run, point, (name,)), (name,))
-            return [found[column] for column in self.columns]
+        def summary(found: tuple[int, Part]) -> Any:
+            self.stop.check()
+            point, part = found
+            known = controls_known(self.study.scenario_at(point))
+            return summaries_of([part], metrics, [known])[0].columns
 
-        with self._in_threads(points, summary) as results:
-            for point, row in results:
+        with self._in_threads(joined(self.run.rounds, set(points)), summary) as results:
+            for (point, _), row in results:
                 self.summaries[point] = row
 
     def _summary(self) -> pd.DataFrame:
@@ -278,7 +303,7 @@ class _Sweep:
 
     @contextmanager
     def _in_threads(
-        self, items: Sequence[Item], work: Callable[[Item], Made]
+        self, items: Iterable[Item], work: Callable[[Item], Made]
     ) -> Iterator[Iterator[tuple[Item, Made]]]:
         """Yield each item with what ``work`` makes of it, in threads of this process."""
         from joblib import delayed
@@ -310,26 +335,37 @@ class _Sweep:
     # ---- chunks
 
     def _task(self, first: int, stop: int) -> Task:
-        study = self.study
-        chunks = tuple(self.run.plan[first:stop])
-        points = range(chunks[0].point, chunks[-1].point + chunks[-1].points)
-        settings = {point: tuple(study.at(point).values()) for point in points}
-        names = tuple(study.axes)
-        return Task(chunks, study.scenario, names, settings, study.seed, self.run.digest, study.paths)
+        study, round_ = self.study, self.round
+        chunks = tuple(round_.plan[first:stop])
+        settings = {point: tuple(study.at(point).values()) for chunk in chunks for point in chunk.range}
+        return Task(
+            chunks=chunks,
+            scenario=study.scenario,
+            names=study.names,
+            settings=settings,
+            seed=study.seed,
+            digest=round_.digest,
+            metrics=study.metrics,
+            whole=round_.paths if round_.whole else 0,
+            exact=round_.exact,
+            all_rows=study.all_rows,
+            keep_paths=study.keep_paths,
+        )
 
     def _write(self, result: Finished) -> None:
-        path_steps = self.run.plan.path_steps(result.first, result.stop)
+        path_steps = self.round.plan.path_steps(result.first, result.stop)
         self.packer.measured(path_steps, result.seconds)
-        self.run.write(result.first, result.stop, result.data)
+        self.round.write(result.first, result.stop, result.records, result.rows)
         self.computed += path_steps
         self.builds[result.build] = None
-        self._keep(result.first, result.stop, result.summaries)
+        self.done += path_steps
+        for point, rows in result.summaries:
+            self.summaries[point : point + len(rows)] = rows
         self._tell()
 
-    def _keep(self, first: int, stop: int, summaries: Summaries) -> None:
-        self.done += self.run.plan.path_steps(first, stop)
-        for point, rows in summaries:
-            self.summaries[point : point + len(rows)] = rows
+    def _keep(self, summaries: list[tuple[int, Any]]) -> None:
+        for point, row in summaries:
+            self.summaries[point] = row
 
     def _error(self, failure: Failure) -> Exception:
         """Return the error of a worker, with the point named."""
@@ -343,7 +379,7 @@ class _Sweep:
 
     def _tell(self) -> None:
         if self.progress is not None:
-            self.progress(self.done, self.study.path_steps())
+            self.progress(self.done, self.total)
 
     # ---- the manifest
 
@@ -363,15 +399,13 @@ class _Sweep:
         self.manifest = {
             "sessions": [],
             **self.manifest,
-            "axes": list(self.study.axes),
-            "chunks": len(self.run.plan),
             "digest": self.run.digest,
             "mcmm": __version__,
-            "paths": self.study.paths,
             "points": self.study.count,
+            "points_digest": self.study.points_digest(),
             "schema": SCHEMA_VERSION,
             "seed": self.study.seed,
-            "study": self.study.to_dict(),
+            "study": study_out(self.study),
             "versions": {name: metadata.version(name) for name in ("joblib", "numpy", "pyarrow")},
         }
         self.run.begin(self.manifest)
@@ -382,7 +416,7 @@ class _Sweep:
         if self.computed or not sessions:
             counts = {"path_steps": self.computed, "wall_seconds": seconds}
             sessions.append({**session, **counts, "builds": [dict(made) for made in self.builds]})
-        if self.done == self.study.path_steps():
+        if self.finished:
             wall = sum(each["wall_seconds"] for each in sessions)
             computed = sum(each["path_steps"] for each in sessions)
             self.manifest["provenance"] = {
@@ -390,7 +424,7 @@ class _Sweep:
                 "isa": ", ".join(sorted({each["isa"] for each in sessions})),
                 "machine": ", ".join(sorted({each["machine"] for each in sessions})),
                 "mcmm": __version__,
-                "path_steps": self.study.path_steps(),
+                "path_steps": self.done,
                 "path_steps_per_second": computed / wall if computed else math.nan,
                 "schema": SCHEMA_VERSION,
                 "seed": self.study.seed,

@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from mcmm import comparison
 from mcmm.directory import SUMMARY, RunDirectory, open_run, read_manifest
+from mcmm.distributions import Distribution
 from mcmm.errors import InputError, StoreError
 from mcmm.files import from_json
-from mcmm.metrics import HALT_REASONS, METRICS, NAMES
+from mcmm.metrics import HALT_REASONS, METRICS
+from mcmm.rounds import Round
+from mcmm.sketch import Sketch
+from mcmm.statistics import sorted_sample
 from mcmm.study import Study, summary_columns
+from mcmm.summaries import join_parts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunDirectory", "SweepResult", "read_point"]
+__all__ = ["RunDirectory", "SweepResult"]
 
 FloatArray = npt.NDArray[np.float64]
+
+# Path-steps that are simulated again at a time.
+_SLICE = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +44,13 @@ class SweepResult:
     points : DataFrame
         Index ``point``, a column for each axis.
     summary : DataFrame
-        A row for each point: the columns of `mcmm.statistics.summarise`, such as ``pnl_settled.mean``.
+        A row for each point: the columns of `mcmm.summaries.summarise`, such as ``pnl_settled.mean``.
     provenance : dict
         ``mcmm``, ``schema``, ``study`` (its digest), ``seed``, ``isa``, ``compiler``, ``python``, ``numpy``,
         ``machine``, ``cores``, ``jobs``, ``backend``, ``started``, ``path_steps`` (of the whole study),
         ``sessions`` (how many it took), ``wall_seconds`` and ``path_steps_per_second`` (of these sessions).
     directory : Path
-        Where the rows of every path are.
+        Where it is stored.
     """
 
     study: Study
@@ -75,10 +84,8 @@ class SweepResult:
 
         run, manifest = open_run(Path(directory))
         path = run.path
-        done = len(run.plan) - int(run.left.sum())
-        if done < len(run.plan) or "provenance" not in manifest:
-            chunks = f"{done} of {len(run.plan)} chunks"
-            raise StoreError(f"{path}: is not finished ({chunks}); run the sweep again to go on with it")
+        if "provenance" not in manifest:
+            _refuse_unfinished(run)
         try:
             summary = pd.read_parquet(path / SUMMARY)
         except (OSError, ValueError) as error:
@@ -88,6 +95,7 @@ class SweepResult:
             reason = "is not this study's summary; run the sweep again to mend it"
             raise StoreError(f"{path / SUMMARY}: {reason}")
         study = run.study
+        _open_rounds(run, summary)
         return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run)
 
     @property
@@ -95,8 +103,15 @@ class SweepResult:
         """What was done in each call of `sweep` that did any work: when, where, by which builds, how fast."""
         return list(from_json(read_manifest(self.directory).get("sessions", [])))
 
+    def paths_of(self, point: int) -> int:
+        """Return how many paths a point has."""
+        self.study.at(point)
+        return _paths(self.study, self.summary, point)
+
     def values(self, point: int, metric: str) -> FloatArray:
         """Return one metric of every path of a point.
+
+        Where the study does not keep its paths, they are simulated again, with the same bits.
 
         Parameters
         ----------
@@ -121,7 +136,7 @@ class SweepResult:
         return row
 
     def paths(self, point: int, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the rows of a point's paths.
+        """Return the rows of a point's paths; see `values`.
 
         Parameters
         ----------
@@ -144,25 +159,163 @@ class SweepResult:
         """
         import pandas as pd
 
-        names = NAMES if metrics is None else tuple(metrics)
+        names = self.study.metrics if metrics is None else tuple(metrics)
         columns: dict[str, Any] = {}
         for name, row in zip(names, self._read(point, names), strict=True):
             if name == "halt_reason":
                 columns[name] = pd.Categorical.from_codes(row.astype(np.int64), pd.Index(HALT_REASONS))
             else:
-                columns[name] = row.astype(np.int64) if METRICS[name].whole else row
-        return pd.DataFrame(columns, index=pd.RangeIndex(self.study.paths, name="path"))
+                columns[name] = row.astype(np.int64) if name in METRICS and METRICS[name].whole else row
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.paths_of(point), name="path"))
+
+    def distribution(self, point: int, metric: str) -> Distribution | None:
+        """Return the histogram and quantiles of a metric at a point.
+
+        Parameters
+        ----------
+        point : int
+            The point.
+        metric : str
+            A name of `mcmm.metrics.NAMES`; those of `mcmm.distributions.DISTRIBUTION_METRICS` are kept, the
+            others need the point's paths.
+
+        Returns
+        -------
+        Distribution or None
+            None where the metric applies to no path.
+
+        Raises
+        ------
+        InputError
+            If there is no such point or metric.
+        StoreError
+            If a file is damaged or gone.
+        """
+        self._check(point, (metric,))
+        rounds = self._rounds_of(point)
+        columns = (f"distribution.{metric}", "summary", "values", "keys", "counts", "beyond")
+        records = [record for each in rounds for record in each.records.of_point(point, columns)]
+        if len(records) == 1 and records[0].summary is not None and metric in records[0].distributions:
+            return records[0].distributions[metric]
+        if not any(metric in record.part.tails for record in records):
+            ordered = sorted_sample(self.values(point, metric))
+            return Distribution.of(ordered) if ordered.size else None
+        part = join_parts([record.part for record in records], self.study.metrics)
+        tail = part.tails[metric]
+        tail = tail if isinstance(tail, Sketch) else sorted_sample(tail)
+        return Distribution.of(tail) if tail.size else None
+
+    def compare(self, baseline: int, column: str | None = None) -> pd.DataFrame:
+        """Compare each point with one of them, path by path on the same random numbers.
+
+        All points share the seed and so face the same market: what luck one had, the others had too, and the
+        difference is far better known than either mean. Where the control variates' means are known
+        (`mcmm.controls`), the differences of money's means use them too.
+
+        Parameters
+        ----------
+        baseline : int
+            The point to compare with.
+        column : str, optional
+            A mean or a chance: a column of the summary such as ``"pnl_fair.mean"`` or ``"halt.chance"``; by
+            default the study's objective.
+
+        Returns
+        -------
+        DataFrame
+            Index ``point``, all points but the baseline: ``difference`` (the point's less the baseline's),
+            ``standard_error``, ``plain_difference`` (without controls), ``low`` and ``high`` (its 95% interval), ``variance_reduction`` (the variance
+            that the difference would have were the points simulated apart and without controls, over its
+            own), ``p_value``, ``adjusted_p_value`` (Holm's, over all these points) and ``differs``: whether
+            that is at most 5%, so that the chance of one point or more wrongly marked is at most 5%.
+
+        Raises
+        ------
+        InputError
+            If there is no such point, or the column is no mean or chance whose sums the study keeps.
+        StoreError
+            If a file is damaged or gone.
+        """
+        self.study.at(baseline)
+        return comparison.compare(self._run, self.summary, baseline, column or self.study.objective)
+
+    def sensitivity(self, column: str | None = None) -> pd.DataFrame:
+        """Tell how much of a column's variance over the axes' ranges each axis makes: Sobol indices.
+
+        Parameters
+        ----------
+        column : str, optional
+            A column of the summary; by default the study's objective, of a mean with its controls.
+
+        Returns
+        -------
+        DataFrame
+            Index ``setting``: ``first_order`` (alone) and ``total_order`` (with its interactions), shares of
+            the variance, each with the ``_low`` and ``_high`` of its 95% bootstrap interval.
+
+        Raises
+        ------
+        InputError
+            If the study's design is not sobol_indices, or the column is missing or not known at some point.
+        """
+        from mcmm.sensitivity import sensitivity
+
+        return sensitivity(self.study, self.summary, column or self.study.objective)
+
+    def _rounds_of(self, point: int) -> list[Round]:
+        """Return the rounds in which a point got paths."""
+        paths = self.paths_of(point)
+        return [each for each in self._run.rounds if each.first_path < paths]
+
+    def _check(self, point: int, names: Sequence[str]) -> None:
+        self.study.at(point)
+        unknown = [name for name in names if name not in self.study.metrics]
+        if unknown:
+            raise InputError(f"metric: must be one of {', '.join(self.study.metrics)}, got {unknown[0]!r}")
 
     def _read(self, point: int, names: Sequence[str]) -> FloatArray:
-        self.study.at(point)
-        unknown = [name for name in names if name not in METRICS]
-        if unknown:
-            raise InputError(f"metric: must be one of {', '.join(NAMES)}, got {unknown[0]!r}")
-        return read_point(self._run, point, names)
+        self._check(point, names)
+        if self.study.keep_paths:
+            parts = [each.rows_of(point, names) for each in self._rounds_of(point)]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        from mcmm import engine
+
+        scenario = self.study.scenario_at(point)
+        paths, size = self.paths_of(point), max(_SLICE // scenario.steps, 1)
+        places = [self.study.metrics.index(name) for name in names]
+        values = np.empty((len(names), paths))
+        for first in range(0, paths, size):
+            end = min(first + size, paths)
+            values[:, first:end] = engine.run_rows(scenario, self.study.seed, first, end - first)[places]
+        return values
 
 
-def read_point(run: RunDirectory, point: int, names: Sequence[str]) -> FloatArray:
-    """Read metrics of a point, shape (len(names), paths), in path order."""
-    first = run.plan[run.plan.of_point(point)[0]]
-    begin = int(run.plan.row_ends[first.index]) + (point - first.point) * run.study.paths
-    return run.rows(begin, begin + run.study.paths, names)
+def _paths(study: Study, summary: pd.DataFrame, point: int) -> int:
+    return study.paths or int(summary[f"{study.metrics[0]}.count"].iloc[point])
+
+
+def _open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
+    """Find the files of every round; how many paths each point has tells in which rounds it was."""
+    totals = run.study.precision.totals if run.study.precision is not None else (run.study.paths,)
+    counts = summary[f"{run.study.metrics[0]}.count"].to_numpy()
+    before = 0
+    for total in totals:
+        points: Sequence[int] = (
+            np.flatnonzero(counts > before).tolist() if run.study.precision is not None else range(run.study.count)
+        )
+        if not len(points):
+            break
+        run.begin_round(points).trust()
+        before = total
+    if any(each.left.any() for each in run.rounds):
+        _refuse_unfinished(run)
+
+
+def _refuse_unfinished(run: RunDirectory) -> NoReturn:
+    if not run.rounds:
+        run.begin_round(range(run.study.count)).trust()
+    done = sum(int((~each.left).sum()) for each in run.rounds)
+    chunks = f"{done} of {sum(len(each.plan) for each in run.rounds)} chunks"
+    if run.study.precision is not None:
+        chunks += " of the rounds so far"
+    raise StoreError(f"{run.path}: is not finished ({chunks}); run the sweep again to go on with it")

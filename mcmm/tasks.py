@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcmm import __version__, statistics
+from mcmm import __version__
 from mcmm.chunks import Chunk, encode
+from mcmm.controls import controls_known
 from mcmm.errors import MCMMError
-from mcmm.metrics import NAMES
+from mcmm.records import Record, encode_records, mark_of
+from mcmm.summaries import Part, summaries_of
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
@@ -37,7 +39,6 @@ __all__ = [
     "compute",
     "end_with",
     "rows_of",
-    "summaries_of",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -110,9 +111,17 @@ class Task:
     seed : int
         The study's.
     digest : str
-        The study's.
-    paths : int
-        The study's at each point: a chunk that holds as many has its points whole and can summarise them.
+        The round's.
+    metrics : tuple of str
+        The metrics of its paths.
+    whole : int
+        How many paths make a point whole, so that its chunk can summarise it; 0 if none can tell yet.
+    exact : bool
+        Whether points have few enough paths to keep the values of those that are not whole.
+    all_rows : bool
+        Whether what it takes to compare all means is kept, see `mcmm.study.Study.all_rows`.
+    keep_paths : bool
+        Whether the rows of all paths are wanted too.
     """
 
     chunks: tuple[Chunk, ...]
@@ -121,7 +130,11 @@ class Task:
     settings: dict[int, tuple[Any, ...]]
     seed: int
     digest: str
-    paths: int
+    metrics: tuple[str, ...]
+    whole: int
+    exact: bool
+    all_rows: bool
+    keep_paths: bool
 
     @property
     def first(self) -> int:
@@ -142,8 +155,10 @@ class Finished:
     ----------
     first, stop : int
         The first chunk and the one after the last.
-    data : bytes
-        The file that holds them.
+    records : bytes
+        The file of what is kept of them.
+    rows : bytes or None
+        The file of their paths.
     summaries : list of (int, ndarray)
         Rows of the summary for points that are whole: the first point of each run of them.
     seconds : float
@@ -154,7 +169,8 @@ class Finished:
 
     first: int
     stop: int
-    data: bytes
+    records: bytes
+    rows: bytes | None
     summaries: list[tuple[int, FloatArray]]
     seconds: float
     build: Build
@@ -210,20 +226,38 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
     started = time.perf_counter()
     try:
         with stop.working():
-            values = np.empty((len(NAMES), sum(chunk.rows for chunk in task.chunks)))
+            records: list[Record] = []
+            rows: list[FloatArray] = []
             summaries: list[tuple[int, FloatArray]] = []
-            end = 0
             for chunk in task.chunks:
-                begin = end
+                parts, known = [], []
                 for point in chunk.range:
-                    end += chunk.paths
                     scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
-                    values[:, end - chunk.paths : end] = rows_of(scenario, task.seed, chunk, stop)
-                if chunk.paths == task.paths:
-                    summaries.append((chunk.point, summaries_of(chunk, values[:, begin:end])))
-            data = encode(task.chunks, values, task.digest)
-            seconds = time.perf_counter() - started
-            return Finished(task.first, task.stop, data, summaries, seconds, build())
+                    values = rows_of(scenario, task.seed, chunk, stop)
+                    parts.append(
+                        Part.of(values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows)
+                    )
+                    known.append(controls_known(scenario))
+                    rows += [values] if task.keep_paths else []
+                if chunk.paths != task.whole:
+                    records += [Record(*pair) for pair in zip(chunk.range, parts, strict=True)]
+                    continue
+                found = summaries_of(parts, task.metrics, known)
+                records += [
+                    Record(point, Part(0, chunk.paths, (each.node,), {}), each.columns, each.distributions)
+                    for point, each in zip(chunk.range, found, strict=True)
+                ]
+                summaries.append((chunk.point, np.stack([each.columns for each in found])))
+            mark = mark_of(task.digest, task.first, task.stop)
+            return Finished(
+                task.first,
+                task.stop,
+                encode_records(records, task.metrics, mark),
+                encode(task.chunks, np.concatenate(rows, axis=1), task.digest, task.metrics) if rows else None,
+                summaries,
+                time.perf_counter() - started,
+                build(),
+            )
     except Stopped:
         return None
     except Exception as error:
@@ -242,33 +276,13 @@ def rows_of(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArr
         rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag)
         stop.check()
         return rows
-    values = np.empty((len(NAMES), chunk.paths))
+    slices = []
     for begin in range(0, chunk.paths, size):
         stop.check()
-        end = min(begin + size, chunk.paths)
-        first = chunk.first_path + begin
-        values[:, begin:end] = engine.run_rows(scenario, seed, first, end - begin, stop.flag)
+        paths = min(size, chunk.paths - begin)
+        slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag))
         stop.check()
-    return values
-
-
-def summaries_of(chunk: Chunk, values: FloatArray) -> FloatArray:
-    """Summarise the points of a chunk that holds them whole.
-
-    Parameters
-    ----------
-    chunk : Chunk
-        The chunk.
-    values : ndarray of shape (metrics, rows)
-        Its rows.
-
-    Returns
-    -------
-    ndarray of shape (points, columns)
-        For each point, the values of `mcmm.statistics.summarise` in its order.
-    """
-    parts = np.split(values, chunk.points, axis=1)
-    return np.array([list(statistics.summarise(part, NAMES).values()) for part in parts])
+    return np.concatenate(slices, axis=1)
 
 
 def end_with(driver: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mcmm.metrics import NAMES
 from mcmm.scenario import Scenario
-from mcmm.statistics import summarise
+from mcmm.summaries import summarise
 from mcmm.study import Study
 
 SPREADS = [0.02, 0.04, 0.06, 0.1, 0.16]

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 import mcmm
-from mcmm.chunks import encode
 from mcmm.files import digest
 from mcmm.metrics import NAMES
+from mcmm.records import Record, encode_records, mark_of
 from mcmm.store import SweepResult
 from mcmm.study import Study
 
@@ -69,14 +69,18 @@ def finished_chunks(directory: Path) -> int:
 
 def scatter(result: SweepResult, keep: range) -> list[Path]:
     """Put a finished sweep back to where it had these chunks only, each in a file of its own."""
-    run = result._run
+    (round_,) = result._run.rounds
     files = []
-    values = {chunk: run.rows(*run.plan.row_ends[chunk : chunk + 2], NAMES) for chunk in keep}
-    for path in chunk_files(run.path):
+    kept: dict[int, list[Record]] = {chunk: [] for chunk in keep}
+    for record in round_.records.all():
+        chunk = round_.plan.place(record.point, record.part.first_path)
+        if chunk in kept:
+            kept[chunk].append(record)
+    for path in chunk_files(result.directory):
         path.unlink()
-    for chunk, rows in values.items():
-        data = encode([run.plan[chunk]], rows, run.digest)
-        files.append(run.path / "chunks" / f"{chunk:06d}-{chunk:06d}-{digest(data)}.parquet")
+    for chunk, records in kept.items():
+        data = encode_records(records, NAMES, mark_of(round_.digest, chunk, chunk + 1))
+        files.append(result.directory / "chunks" / f"{chunk:06d}-{chunk:06d}-{digest(data)}.parquet")
         files[-1].write_bytes(data)
     return files
 

@@ -16,10 +16,10 @@ import pytest
 from small_study import assert_same, chunk_files, finished_chunks, many_chunks, scatter, small_study
 
 import mcmm
-from mcmm import chunks, engine, packing, runner, statistics, tasks
-from mcmm.directory import RunDirectory
+from mcmm import chunks, engine, packing, runner, summaries, tasks
 from mcmm.errors import InputError, ScenarioError, StoreError
 from mcmm.metrics import NAMES
+from mcmm.rounds import Round
 from mcmm.runner import sweep
 from mcmm.store import SweepResult
 from mcmm.workers import Workers
@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     core: Rows = engine.run_rows
 
     def run_rows(
-        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray | None = None
     ) -> np.ndarray:
         asked.append((first_path, paths))
         return core(scenario, seed, first_path, paths, stop)
@@ -64,7 +64,7 @@ def test_a_sweep_is_the_core_at_every_point() -> None:
         rows = engine.run_rows(study.scenario_at(point), study.seed, 0, study.paths)
         for name, row in zip(NAMES, rows, strict=True):
             assert result.values(point, name).tobytes() == row.tobytes()
-        summary = statistics.summarise(rows, NAMES)
+        summary = summaries.summarise(rows, NAMES)
         assert list(result.summary.columns) == list(summary)
         assert np.array_equal(result.summary.loc[point], list(summary.values()), equal_nan=True)
 
@@ -98,8 +98,9 @@ def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch, calls: list[tupl
     assert set(calls) == {(0, 1000)}
     calls.clear()
     monkeypatch.setattr(tasks, "_SLICE", 256 * 50)
-    assert_same(sweep(study, jobs=1), whole)
+    sliced = sweep(study, jobs=1)
     assert set(calls) == {(0, 256), (256, 256), (512, 256), (768, 232)}
+    assert_same(sliced, whole)
 
 
 @pytest.mark.usefixtures("short_tasks")
@@ -238,15 +239,15 @@ def test_a_workers_error_names_the_point(
 def test_a_full_disk_ends_it_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: SweepResult
 ) -> None:
-    write = RunDirectory.write
+    write = Round.write
 
-    def full(run: RunDirectory, first: int, stop: int, data: bytes) -> None:
-        if len(chunk_files(run.path)) == 5:
+    def full(run: Round, first: int, stop: int, *data: bytes | None) -> None:
+        if len(chunk_files(run.folder)) == 5:
             raise InputError(f"{run.path}: cannot be written: No space left on device")
-        write(run, first, stop, data)
+        write(run, first, stop, *data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "write", full)
+        patch.setattr(Round, "write", full)
         with pytest.raises(InputError, match="No space left on device"):
             sweep(many_chunks(), tmp_path / "run", jobs=2)
     assert len(chunk_files(tmp_path / "run")) == 5
@@ -257,19 +258,20 @@ def test_a_full_disk_ends_it_and_loses_nothing(
 def test_a_slow_disk_holds_the_workers_back(
     monkeypatch: pytest.MonkeyPatch, calls: list[tuple[int, int]], reference: SweepResult
 ) -> None:
-    write = RunDirectory.write
+    write = Round.write
     ahead = []
 
-    def slow(run: RunDirectory, first: int, stop: int, data: bytes) -> None:
-        ahead.append(len(calls) - finished_chunks(run.path))
+    def slow(run: Round, first: int, stop: int, *data: bytes | None) -> None:
+        ahead.append(len(calls) - finished_chunks(run.folder))
         time.sleep(0.05)
-        write(run, first, stop, data)
+        write(run, first, stop, *data)
 
-    monkeypatch.setattr(RunDirectory, "write", slow)
+    monkeypatch.setattr(Round, "write", slow)
     monkeypatch.setattr(runner, "_BACKLOG", 3)
-    assert_same(sweep(many_chunks(), jobs=2), reference)
+    result = sweep(many_chunks(), jobs=2)
     assert 2 <= max(ahead) <= 6
     assert len(calls) == 30
+    assert_same(result, reference)
 
 
 def test_two_at_once_are_told(tmp_path: Path) -> None:

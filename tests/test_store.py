@@ -124,11 +124,14 @@ def test_what_the_directory_holds(finished: SweepResult) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest) == sorted(manifest)
     assert manifest["study"]["scenario"]["risk"]["exposure_limit"] == "inf"
-    assert (manifest["schema"], manifest["seed"], manifest["chunks"]) == (2, 7, 1)
+    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (2, 7, 6)
     points = pd.read_parquet(folder / "points.parquet").set_index("point")
     pd.testing.assert_frame_equal(points, finished.points, check_index_type=False)
-    for path in chunk_files(folder):
-        assert pq.ParquetFile(path).metadata.num_rows == 6 * 300
+    (path,) = chunk_files(folder)
+    kept = pd.read_parquet(path)
+    assert kept["point"].tolist() == list(range(6))
+    assert kept["paths"].tolist() == [300] * 6
+    assert np.array_equal(np.stack(kept["summary"]), finished.summary, equal_nan=True)
 
 
 def test_rows_of_paths(finished: SweepResult) -> None:
@@ -224,10 +227,40 @@ def test_damage_after_loading_is_told(copy: Path, damage: Callable[[Path], None]
     (path,) = chunk_files(copy)
     damage(path)
     with pytest.raises(StoreError, match="run the sweep again to mend it"):
-        result.values(0, "pnl")
+        result.compare(0)
     path.unlink()
     with pytest.raises(StoreError, match="run the sweep again to mend it"):
-        result.values(0, "pnl")
+        result.distribution(0, "pnl_settled")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, garbage])
+def test_damaged_paths_are_told_and_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    study = small_study(keep_paths=True)
+    first = sweep(study, tmp_path / "run", jobs=1)
+    (path,) = (tmp_path / "run" / "paths").glob("*.parquet")
+    assert pq.ParquetFile(path).metadata.num_rows == 6 * 300
+    damage(path)
+    with pytest.raises(StoreError, match=r"paths.*run the sweep again to mend it"):
+        SweepResult.load(tmp_path / "run").values(0, "pnl")
+    with caplog.at_level(logging.WARNING, "mcmm"):
+        assert_same(sweep(study, tmp_path / "run", jobs=1), first)
+    assert "damaged" in caplog.text
+    assert_same(SweepResult.load(tmp_path / "run"), first)
+
+
+def test_paths_that_are_not_kept_are_simulated_again(finished: SweepResult, tmp_path: Path) -> None:
+    kept = sweep(small_study(keep_paths=True), tmp_path / "run", jobs=1)
+    assert kept.summary.to_numpy().tobytes() == finished.summary.to_numpy().tobytes()
+    for point in range(6):
+        pd.testing.assert_frame_equal(kept.paths(point), finished.paths(point), check_exact=True)
+
+
+def test_paths_may_be_asked_for_later(finished: SweepResult, copy: Path) -> None:
+    again = sweep(small_study(keep_paths=True), copy, jobs=1)
+    assert list((copy / "paths").glob("*.parquet"))
+    assert again.values(5, "pnl").tobytes() == finished.values(5, "pnl").tobytes()
 
 
 @pytest.mark.parametrize("name", ["points.parquet", "summary.parquet"])
@@ -262,7 +295,8 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: rewrite(run, provenance=5), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, study=None), "is damaged"),
         (lambda run: rewrite(run, study=[1], digest="0"), "is damaged"),
-        (lambda run: rewrite(run, axes=["steps"], digest="0"), "is damaged"),
+        (lambda run: rewrite(run, points_digest=None), "is damaged"),
+        (lambda run: rewrite(run, points_digest="0"), "points.parquet: is damaged"),
         (lambda run: rewrite(run, mcmm=None), "is damaged"),
         (lambda run: rewrite(run, schema=3), "has schema version 3"),
         (lambda run: (run / "manifest.json").unlink(), "manifest.json"),

@@ -143,8 +143,8 @@ def test_integer_spans_are_whole() -> None:
         ({"points": {}}, "points.axes: must be given"),
         ({"points": {"axes": {}}}, "points.axes: must be a table with an axis or more, got {}"),
         (
-            {"points": {"design": "sobol", "axes": {"steps": [5]}}},
-            "points.design: must be grid in this version",
+            {"points": {"design": "sobl", "axes": {"steps": [5]}}},
+            "points: must be a table whose design is one of grid, list, sobol, latin_hypercube, ",
         ),
         (
             {"points": {"axis": {}, "axes": {"steps": [5]}}},

@@ -19,7 +19,8 @@ from mcmm.reports.findings import (
     money_digits,
     short_names,
 )
-from mcmm.statistics import MONEY_METRICS, proportion, summarise
+from mcmm.statistics import MONEY_METRICS, proportion
+from mcmm.summaries import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,15 +15,17 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("files", "metrics", "moments", "settings", "tables"),
+    ("console", "files", "metrics", "moments", "settings", "tables"),
     ("scenario", "statistics"),
     ("simulation",),
     ("_isa",),
     ("engine", "orders", "plan"),
     ("chunks", "designs", "directory", "packing", "store", "study", "tasks", "workers"),
     ("runner",),
+    ("estimate", "listing", "verification"),
     ("reports",),
-    ("arguments", "console"),
+    ("arguments",),
+    ("sweep_commands",),
     ("cli",),
     ("__main__",),
 )
@@ -31,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 CORE = ("_core", "_isa")
 CORE_USERS = ("engine", "plan", "_isa")
 # Slow to import: only inside the function that needs it.
-HEAVY = ("jinja2", "joblib", "pandas", "plotly", "pyarrow", "rich", "scipy.stats")
+HEAVY = ("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats", "xarray")
 LONGEST = 500
 CHECKED_FOR_LENGTH = ("mcmm", "tests", "benchmarks", ".ci", "setup.py")
 

@@ -25,7 +25,7 @@ from mcmm.summaries import join_parts
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunDirectory", "SweepResult"]
+__all__ = ["RunDirectory", "SweepResult", "open_rounds"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ class SweepResult:
             reason = "is not this study's summary; run the sweep again to mend it"
             raise StoreError(f"{path / SUMMARY}: {reason}")
         study = run.study
-        _open_rounds(run, summary)
+        open_rounds(run, summary)
         return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run)
 
     @property
@@ -294,7 +294,7 @@ def _paths(study: Study, summary: pd.DataFrame, point: int) -> int:
     return study.paths or int(summary[f"{study.metrics[0]}.count"].iloc[point])
 
 
-def _open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
+def open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
     """Find the files of every round; how many paths each point has tells in which rounds it was."""
     totals = run.study.precision.totals if run.study.precision is not None else (run.study.paths,)
     counts = summary[f"{run.study.metrics[0]}.count"].to_numpy()

@@ -15,12 +15,28 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("console", "files", "metrics", "moments", "settings", "tables"),
-    ("scenario", "statistics"),
+    ("axes", "console", "expressions", "files", "metrics", "moments", "settings", "sketch", "tables"),
+    ("controls", "designs", "distributions", "scenario", "statistics", "summaries"),
     ("simulation",),
     ("_isa",),
     ("engine", "orders", "plan"),
-    ("chunks", "designs", "directory", "packing", "store", "study", "tasks", "workers"),
+    (
+        "chunks",
+        "comparison",
+        "datasets",
+        "directory",
+        "packing",
+        "precision",
+        "records",
+        "refusals",
+        "rounds",
+        "sensitivity",
+        "shelf",
+        "store",
+        "study",
+        "tasks",
+        "workers",
+    ),
     ("runner",),
     ("estimate", "listing", "verification"),
     ("reports",),
@@ -33,7 +49,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
 CORE = ("_core", "_isa")
 CORE_USERS = ("engine", "plan", "_isa")
 # Slow to import: only inside the function that needs it.
-HEAVY = ("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats", "xarray")
+HEAVY = (
+    *("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats"),
+    "xarray",
+)
 LONGEST = 500
 CHECKED_FOR_LENGTH = ("mcmm", "tests", "benchmarks", ".ci", "setup.py")
 

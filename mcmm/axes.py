@@ -59,7 +59,7 @@ class Range(BaseModel):
         return self.low + (self.high - self.low) * share
 
     def spread(self, shares: FloatArray) -> list[Value]:
-        """Return the values at shares in [0, 1), rounded to 12 digits; of whole numbers, each has its part."""
+        """Return the values at shares in [0, 1), to 12 digits; of whole numbers, each has its part."""
         if not self.integer:
             return [float(f"{self.between(share):.{_DIGITS}g}") for share in shares.tolist()]
         first, last = math.ceil(self.low), math.floor(self.high)
@@ -104,7 +104,9 @@ def _form(axis: object) -> str:
 
 _Values = Annotated[tuple[Value, ...], Field(strict=False, min_length=1)]
 Axis = Annotated[Annotated[_Values, Tag("values")] | Annotated[Span, Tag("span")], Discriminator(_form)]
-SampledAxis = Annotated[Annotated[_Values, Tag("values")] | Annotated[Range, Tag("span")], Discriminator(_form)]
+SampledAxis = Annotated[
+    Annotated[_Values, Tag("values")] | Annotated[Range, Tag("span")], Discriminator(_form)
+]
 
 
 def check_values(name: str, values: Sequence[Value]) -> None:

@@ -143,7 +143,11 @@ class Plan(Sequence[Chunk]):
     def split_points(self, paths: float) -> list[int]:
         """Return the points of which no chunk holds all of ``paths``."""
         split = self._table[self._table[:, 3] < paths, :2]
-        return [point for first, points in np.unique(split, axis=0).tolist() for point in range(first, first + points)]
+        return [
+            point
+            for first, points in np.unique(split, axis=0).tolist()
+            for point in range(first, first + points)
+        ]
 
     def first_of_points(self) -> IntArray:
         """Return the places of the chunks that begin with a point's first path."""
@@ -246,9 +250,7 @@ def segments(plan: Plan) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-def encode(
-    chunks: Sequence[Chunk], values: FloatArray, digest: str, names: Sequence[str] = NAMES
-) -> bytes:
+def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str, names: Sequence[str] = NAMES) -> bytes:
     """Put the rows of consecutive chunks in Parquet.
 
     Parameters

@@ -7,7 +7,7 @@ with 63 degrees of freedom its interval, from 64 numbers a point and without a s
 to 64 paths a batch is a path, and this is the paired t test.
 
 Where the control variates' means are known at both points (`mcmm.controls`), a difference of money's means is
-estimated by regression of its 64 batches on both points' controls, and a degree of freedom goes with each. The
+estimated by regression of its 64 batches on both points' controls, which costs a degree of freedom each. The
 coefficients are the difference's own: those that serve each mean best leave more of it than they must.
 
 Of several comparisons each has its chance of being wrong. `compare` adjusts its p-values after Holm, which
@@ -86,17 +86,23 @@ def row_of_column(column: str, rows: Sequence[str]) -> str | None:
     return row if row in rows else None
 
 
-def compare(run: RunDirectory, summary: pd.DataFrame, baseline: int, column: str) -> pd.DataFrame:
-    """Compare each point with a baseline; see `mcmm.store.SweepResult.compare`."""
+def compare(found: Sequence[Difference], looks: int = 1) -> pd.DataFrame:
+    """Make the table of some differences; see `mcmm.store.SweepResult.compare`.
+
+    Parameters
+    ----------
+    found : sequence of Difference
+        All that are compared.
+    looks : int
+        Looks after which the sweep might have stopped, each of which could be wrong.
+    """
     import pandas as pd
     from scipy.stats import t
 
-    found = list(differences(run, baseline, column))
     index = pd.Index([each.point for each in found], name="point")
     value = np.array([each.value for each in found])
     error = np.array([each.standard_error for each in found])
     degrees = np.array([each.degrees for each in found])
-    looks = 1 if run.study.precision is None else len(run.study.precision.totals)
     reach = t.isf(FAMILYWISE / looks / 2.0, degrees) * error
     p_values = np.minimum(2.0 * t.sf(np.abs(scores(value, error)), degrees) * looks, 1.0)
     adjusted = holm(p_values)
@@ -239,7 +245,9 @@ def _all_nodes(rounds: Sequence[Round], wanted: Sequence[str]) -> Iterator[tuple
             entry = ahead[place]
             if entry is not None and entry[0] == point:
                 nodes.append(
-                    moments.root(moments.join((n for each in entry[1] for n in each.part.nodes), pairs), pairs)
+                    moments.root(
+                        moments.join((n for each in entry[1] for n in each.part.nodes), pairs), pairs
+                    )
                 )
                 ahead[place] = next(stream, None)
         yield point, nodes

@@ -74,7 +74,10 @@ def controls_known(scenario: Scenario) -> bool:
     """
     markets = getattr(scenario, "markets", None) or ()
     flows = [scenario.flow, *(flow for market in markets if (flow := _part(market, "flow")) is not None)]
-    if any(_part(flow, "informed_know") == "outcome" and _part(flow, "informed_fraction") != 0.0 for flow in flows):
+    if any(
+        _part(flow, "informed_know") == "outcome" and _part(flow, "informed_fraction") != 0.0
+        for flow in flows
+    ):
         return False
     portfolio = getattr(scenario, "portfolio", None)
     if portfolio is None or not _part(portfolio, "correlation"):
@@ -135,14 +138,19 @@ def regress(
         pair = use_one & use_other
         y_one, y_other = products[..., 0], products[..., 1]
         b_one = np.where(pair, (y_one * other - y_other * both) / apart, np.where(use_one, y_one / one, 0.0))
-        b_other = np.where(pair, (y_other * one - y_one * both) / apart, np.where(use_other, y_other / other, 0.0))
+        b_other = np.where(
+            pair, (y_other * one - y_one * both) / apart, np.where(use_other, y_other / other, 0.0)
+        )
         mean = means - (b_one * mean_one + b_other * mean_other)
         used = use_one.astype(np.float64) + use_other
         left = np.maximum(squares - (b_one * y_one + b_other * y_other), 1e-15 * squares)
         leverage = np.where(
             pair,
-            (mean_one * mean_one * other - 2.0 * mean_one * mean_other * both + mean_other * mean_other * one) / apart,
-            np.where(use_one, mean_one * mean_one / one, np.where(use_other, mean_other * mean_other / other, 0.0)),
+            (mean_one * mean_one * other - 2.0 * mean_one * mean_other * both + mean_other * mean_other * one)
+            / apart,
+            np.where(
+                use_one, mean_one * mean_one / one, np.where(use_other, mean_other * mean_other / other, 0.0)
+            ),
         )
         variance = left / (n - 1.0 - used) * (1.0 / n + leverage)
         variance = np.where(used > 0.0, variance, plain)

@@ -61,7 +61,11 @@ class Points:
 
     def __eq__(self, other: object) -> bool:
         """Tell whether they are the same points in the same order."""
-        return isinstance(other, Points) and self.names == other.names and list(self.rows()) == list(other.rows())
+        return (
+            isinstance(other, Points)
+            and self.names == other.names
+            and list(self.rows()) == list(other.rows())
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -235,7 +239,9 @@ class Listed(_Design):
     def _distinct(cls, points: tuple[dict[str, Value], ...]) -> tuple[dict[str, Value], ...]:
         if not all(points):
             raise ValueError("must have a setting in each point, got a point without one")
-        if any(isinstance(value, float) and math.isnan(value) for point in points for value in point.values()):
+        if any(
+            isinstance(value, float) and math.isnan(value) for point in points for value in point.values()
+        ):
             raise ValueError("must not hold NaN")
         return points
 

@@ -225,7 +225,11 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
         return study
     try:
         table = pq.read_table(path / _POINTS).drop_columns("point").to_pydict()
-        whole = {name for name, column in study.columns().items() if {type(value) for value in study.axes[name]} == {int, float}}
+        whole = {
+            name
+            for name, column in study.columns().items()
+            if {type(value) for value in study.axes[name]} == {int, float}
+        }
         columns = {
             name: [int(value) if name in whole and value % 1 == 0 else value for value in column]
             for name, column in table.items()
@@ -235,7 +239,9 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
             return pinned
     except (OSError, KeyError, TypeError, pa.ArrowException):
         pass
-    raise StoreError(f"{path / _POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}")
+    raise StoreError(
+        f"{path / _POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}"
+    )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -260,7 +266,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if schema != SCHEMA_VERSION:
         maker = f"mcmm {manifest.get('mcmm', '?')}"
         raise StoreError(f"{path}: has schema version {schema} (of {maker}); this one reads {SCHEMA_VERSION}")
-    missing = [name for name in ("schema", "mcmm", "digest", "points_digest", "study") if not manifest.get(name)]
+    missing = [
+        name for name in ("schema", "mcmm", "digest", "points_digest", "study") if not manifest.get(name)
+    ]
     if missing:
         raise StoreError(f"{path / MANIFEST}: is damaged (it has no {missing[0]})")
     sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
@@ -282,7 +290,7 @@ def _is_session(value: Any) -> bool:
 
 
 def study_out(study: Study) -> dict[str, Any]:
-    """Return a study's tables for the manifest, whose tables are sorted: axes, whose order counts, as pairs."""
+    """Return a study's tables for the manifest, which is sorted: axes, whose order counts, as pairs."""
     tables = study.to_dict()
     return tables | {"points": _paired(tables["points"])}
 
@@ -290,7 +298,7 @@ def study_out(study: Study) -> dict[str, Any]:
 def _paired(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         items = [[key, _paired(item, key)] for key, item in value.items()]
-        return items if name in ("axes", "points") else {key: item for key, item in items}
+        return items if name in ("axes", "points") else dict(items)
     return [_paired(item, name) for item in value] if isinstance(value, list) else value
 
 
@@ -298,9 +306,9 @@ def _unpaired(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: _unpaired(item, key) for key, item in value.items()}
     if name == "axes":
-        return {key: item for key, item in value}
+        return dict(value)
     if name == "points":
-        return [{key: item for key, item in point} for point in value]
+        return [dict(point) for point in value]
     return [_unpaired(item) for item in value] if isinstance(value, list) else value
 
 

@@ -96,7 +96,7 @@ def _edges(low: float, high: float, count: int) -> tuple[float, float, FloatArra
     width = _round_width((high - low) / (bins - 1)) if high > low else _round_width(max(abs(low), 1.0) / 50)
     # A value that stands on an edge but for its last bits belongs to the bin that starts there.
     first, last = math.floor(low / width + 1e-9), math.floor(high / width + 1e-9)
-    edges = (np.arange(first, last + 2) - 1e-9) * width
+    edges = (np.arange(first, last + 2, dtype=np.float64) - 1e-9) * width
     return float(f"{first * width:.12g}"), width, edges
 
 

@@ -89,7 +89,9 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1) -> Est
     if out is not None and (Path(out) / MANIFEST).exists():
         manifest = read_manifest(Path(out))
         if manifest["digest"] != study.digest():
-            raise StoreError(f"{out}: holds another study; give another directory (--out), or delete this one")
+            raise StoreError(
+                f"{out}: holds another study; give another directory (--out), or delete this one"
+            )
         first = RunDirectory(Path(out), study).begin_round(range(study.count))
         first.trust()
     costs = np.diff(first.plan.path_step_ends)

@@ -8,6 +8,7 @@ else is in the tree is refused before anything is worked out, and nothing is eve
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -99,7 +100,9 @@ class Constraint:
         try:
             return bool(self._evaluate(lookup))
         except (TypeError, ZeroDivisionError, OverflowError) as error:
-            reason = "divides by 0" if isinstance(error, ZeroDivisionError) else "compares what cannot be compared"
+            reason = (
+                "divides by 0" if isinstance(error, ZeroDivisionError) else "compares what cannot be compared"
+            )
             raise ValueError(f"{self.text!r} {reason}") from None
 
 
@@ -126,7 +129,7 @@ def _truth(node: ast.expr, text: str, names: set[str]) -> Evaluate:
 
             def compare(lookup: Lookup) -> bool:
                 values = [term(lookup) for term in terms]
-                return all(rule(*pair) for rule, pair in zip(rules, zip(values, values[1:]), strict=False))
+                return all(rule(*pair) for rule, pair in zip(rules, itertools.pairwise(values), strict=False))
 
             return compare
         case ast.Name() | ast.Attribute() | ast.Constant(value=bool()):  # a setting that is true or false
@@ -167,7 +170,7 @@ def _value(node: ast.expr, text: str, names: set[str]) -> Evaluate:
         case ast.Name() | ast.Attribute():
             name = _dotted(node, text)
             names.add(name)
-            return lambda lookup: lookup(name)  # type: ignore[no-any-return]
+            return lambda lookup: lookup(name)
     raise ValueError(_refusal(text, node))
 
 

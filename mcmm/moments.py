@@ -51,8 +51,8 @@ class Node(NamedTuple):
 
     Attributes
     ----------
-    level, index : int
-        It has the paths from ``index * LEAF * 2**level`` on, ``LEAF * 2**level`` of them or what there is.
+    level, number : int
+        It has the paths from ``number * LEAF * 2**level`` on, ``LEAF * 2**level`` of them or what there is.
     counts, totals : ndarray of shape (rows,)
         Values that are not NaN, and their sum.
     squares : ndarray of shape (rows + pairs,)
@@ -62,7 +62,7 @@ class Node(NamedTuple):
     """
 
     level: int
-    index: int
+    number: int
     counts: FloatArray
     totals: FloatArray
     squares: FloatArray
@@ -71,7 +71,7 @@ class Node(NamedTuple):
     @property
     def first_leaf(self) -> int:
         """The number of its first leaf."""
-        return self.index << self.level
+        return self.number << self.level
 
 
 class Moments(NamedTuple):
@@ -84,7 +84,7 @@ class Moments(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """Neighbouring nodes of one level: as `Node`, with the nodes as the last axis (of batches, the middle)."""
+    """Neighbouring nodes of one level: as `Node`, the nodes as the second axis."""
 
     counts: FloatArray
     totals: FloatArray
@@ -95,9 +95,9 @@ class _Level(NamedTuple):
         """Return some of the nodes."""
         return _Level(*(array[:, nodes] for array in self))
 
-    def node(self, place: int, level: int, index: int) -> Node:
+    def node(self, place: int, level: int, number: int) -> Node:
         """Return one of the nodes on its own."""
-        return Node(level, index, *(array[:, place].copy() for array in self))
+        return Node(level, number, *(array[:, place].copy() for array in self))
 
 
 def tree_sum(values: npt.ArrayLike) -> FloatArray:
@@ -165,7 +165,11 @@ def tally(
     if array.shape[1] == 0:
         return []
     slabs = [_leaf_level(leaves, short, pairs, kept) for leaves, short in _slabs(array)]
-    level = slabs[0] if len(slabs) == 1 else _Level(*(np.concatenate(p, axis=1) for p in zip(*slabs, strict=True)))
+    level = (
+        slabs[0]
+        if len(slabs) == 1
+        else _Level(*(np.concatenate(p, axis=1) for p in zip(*slabs, strict=True)))
+    )
     left: list[Node] = []
     right: list[Node] = []
     first, height = first_path // LEAF, 0
@@ -286,9 +290,7 @@ def _fold(values: FloatArray, width: int = 1) -> FloatArray:
     return values[..., 0] if width == 1 else values
 
 
-def _leaf_level(
-    leaves: FloatArray, short: int, pairs: Sequence[tuple[int, int]], batched: int
-) -> _Level:
+def _leaf_level(leaves: FloatArray, short: int, pairs: Sequence[tuple[int, int]], batched: int) -> _Level:
     """Sum up some leaves."""
     counts = np.full(leaves.shape[:2], float(LEAF))
     counts[:, -1] -= short
@@ -329,11 +331,14 @@ def _merge(one: _Level, other: _Level, pairs: Sequence[tuple[int, int]]) -> _Lev
 
 
 def _are_siblings(one: Node, other: Node) -> bool:
-    return one.level == other.level and one.index % 2 == 0 and other.index == one.index + 1
+    return one.level == other.level and one.number % 2 == 0 and other.number == one.number + 1
 
 
 def _merge_two(one: Node, other: Node, pairs: Sequence[tuple[int, int]]) -> Node:
-    levels = [_Level(*(array[:, np.newaxis] for array in node[2:])) for node in (one, other)]
-    merged = _merge(*levels, pairs)
+    merged = _merge(_level_of(one), _level_of(other), pairs)
     # The level of a node that closes a sample says nothing; that of two siblings' parent does.
-    return merged.node(0, one.level + 1, one.index // 2)
+    return merged.node(0, one.level + 1, one.number // 2)
+
+
+def _level_of(node: Node) -> _Level:
+    return _Level(*(array[:, np.newaxis] for array in (node.counts, node.totals, node.squares, node.batches)))

@@ -4,8 +4,8 @@ A point starts with `Precision.first` paths; as long as its standard error is ab
 doubled, up to a cap. Path i of a point is the same however it came to be wanted.
 
 Looking again and again, and stopping when the error looks small, favours errors that came out too small. Two
-rules keep the intervals honest. Nothing is looked at before 50 paths lie in the tail that the metric is about,
-so that the error is not a guess. And every interval is stretched for all the looks that the cap allows
+rules keep the intervals honest. Nothing is looked at before 50 paths lie in the tail that the metric is
+about, so that the error is not a guess. And every interval is stretched for all the looks that the cap allows
 (Bonferroni): with K of them a 95% interval is one at 1 - 0.05 / K, so the chance that the truth is outside
 of the interval at any of the looks, whichever was the last, is at most 5%.
 """
@@ -89,7 +89,8 @@ class Precision(BaseModel):
             raise ValueError(f"precision.first_paths: must be a power of 2, got {self.first}")
         if self.first < self.fewest:
             raise ValueError(
-                f"precision.first_paths: must be >= {self.fewest} for {_IN_TAIL} paths in the tail, got {self.first}"
+                f"precision.first_paths: must be >= {self.fewest}, for {_IN_TAIL} paths in the tail, "
+                f"got {self.first}"
             )
         if self.most_paths < self.first:
             raise ValueError(f"precision.most_paths: must be >= {self.first}, got {self.most_paths}")

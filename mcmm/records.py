@@ -1,14 +1,14 @@
 """Records: what a sweep keeps of its points, and some chunks' worth of them as Parquet.
 
 A record is what is known of a range of a point's paths (`mcmm.summaries.Part`); of a point whose paths are
-all in one chunk it has the finished summary in place of what that is made from. A file has a row for each node
-of the sums' tree: mostly one a point.
+all in one chunk it has the finished summary in place of what that is made from. A file has a row for each
+node of the sums' tree: mostly one a point.
 
 ====================================  ====================================================================
 column                                holds
 ====================================  ====================================================================
 point, first_path, paths              whose paths, and which
-level, index                          the node, see `mcmm.moments.Node`
+level, number                         the node, see `mcmm.moments.Node`
 counts, totals, squares               its sums of each row of `mcmm.summaries.Rows`; squares has the pairs too
 batches.ROW                           its sums by batch, for the rows that are kept
 summary                               the point's row in the summary, for a whole point
@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ __all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"
 
 FloatArray = npt.NDArray[np.float64]
 
-_WHOLE = ("point", "first_path", "paths", "level", "index")
+_WHOLE = ("point", "first_path", "paths", "level", "number")
 _SKETCH = ("keys", "counts", "beyond")
 _SUMS = ("counts", "totals", "squares")
 # Records in a row group, and their size: what reading one of them must read.
@@ -99,22 +99,30 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
         "first_path": np.array([record.part.first_path for record, _ in once]),
         "paths": np.array([record.part.paths for record, _ in once]),
         "level": np.array([node.level for node in nodes]),
-        "index": np.array([node.index for node in nodes]),
+        "number": np.array([node.number for node in nodes]),
     }
     for name in _SUMS:
         columns[name] = _lists([getattr(node, name) for node in nodes])
     kept = len(nodes[0].batches)
     for place, name in enumerate(rows.names):
-        columns[f"batches.{name}"] = _lists([node.batches[place] if place < kept else _NONE for node in nodes])
-    columns["summary"] = _lists([_NONE if record.summary is None or not first else record.summary for record, first in once])
+        columns[f"batches.{name}"] = _lists(
+            [node.batches[place] if place < kept else _NONE for node in nodes]
+        )
+    columns["summary"] = _lists(
+        [_NONE if record.summary is None or not first else record.summary for record, first in once]
+    )
     for name in DISTRIBUTION_METRICS:
         found = [record.distributions.get(name) if first else None for record, first in once]
         columns[f"distribution.{name}"] = _lists([_NONE if each is None else each.pack() for each in found])
     for name in rows.tails:
         tails = [record.part.tails.get(name) if first else None for record, first in once]
-        columns[f"values.{name}"] = _lists([tail if isinstance(tail, np.ndarray) else _NONE for tail in tails])
+        columns[f"values.{name}"] = _lists(
+            [tail if isinstance(tail, np.ndarray) else _NONE for tail in tails]
+        )
         for place, part in enumerate(_SKETCH):
-            columns[f"{part}.{name}"] = _lists([tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails])
+            columns[f"{part}.{name}"] = _lists(
+                [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
+            )
     return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
 
 
@@ -176,7 +184,11 @@ def decode_records(
             if (file.schema_arrow.metadata or {}).get(b"mcmm", b"") != mark.encode():
                 raise StoreError("is not this study's chunk")
             known = file.schema_arrow.names
-            names = known if columns is None else [*_WHOLE, *_SUMS, *(name for name in known if _asked(name, columns))]
+            names = (
+                known
+                if columns is None
+                else [*_WHOLE, *_SUMS, *(name for name in known if _asked(name, columns))]
+            )
             wanted = [
                 group
                 for group in range(file.num_row_groups)
@@ -253,13 +265,20 @@ def _records(table: Any, metrics: tuple[str, ...], points: range | None) -> Iter
         tails: dict[str, Tail] = {}
         for name in rows.tails:
             if f"values.{name}" in column:
-                values, sketch = column[f"values.{name}"][head], [column[f"{part}.{name}"][head] for part in _SKETCH]
+                values, sketch = (
+                    column[f"values.{name}"][head],
+                    [column[f"{part}.{name}"][head] for part in _SKETCH],
+                )
                 if len(sketch[0]) or not len(values):
                     tails[name] = Sketch(*sketch)
                 else:
                     tails[name] = values
         summary = column["summary"][head] if "summary" in column else _NONE
-        packed = {name: column[f"distribution.{name}"][head] for name in DISTRIBUTION_METRICS if f"distribution.{name}" in column}
+        packed = {
+            name: column[f"distribution.{name}"][head]
+            for name in DISTRIBUTION_METRICS
+            if f"distribution.{name}" in column
+        }
         yield Record(
             point,
             Part(first_path, int(column["paths"][head]), nodes, {} if len(summary) else tails),
@@ -285,12 +304,12 @@ def _whole_ranges(records: Iterator[Record]) -> Iterator[Record]:
 
 
 def _node(column: dict[str, Any], row: int, batched: Sequence[str], rows: int) -> Node:
-    sums = (column[name][row] for name in _SUMS)
+    counts, totals, squares = (column[name][row] for name in _SUMS)
     batches = np.zeros((0, BATCHES))
     if batched:
         found = [column[f"batches.{name}"][row] for name in batched]
         batches = np.stack([each for each in found if len(each)])
-    return Node(int(column["level"][row]), int(column["index"][row]), *sums, batches)
+    return Node(int(column["level"][row]), int(column["number"][row]), counts, totals, squares, batches)
 
 
 def _column(chunked: Any) -> Any:
@@ -300,4 +319,4 @@ def _column(chunked: Any) -> Any:
         return array.to_numpy(zero_copy_only=False)
     offsets = array.offsets.to_numpy()
     values = array.values.to_numpy(zero_copy_only=False)
-    return [values[begin:end] for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[begin:end] for begin, end in pairwise(offsets)]

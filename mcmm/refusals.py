@@ -1,4 +1,4 @@
-"""What is said of a study that is refused: a line for each fault, with the setting, the rule and the value."""
+"""What is said of a study that is refused: for each fault a line with setting, rule and value."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
         where = ".".join(str(part) for part in place)
         match fault["type"]:
             case "extra_forbidden":
-                lines.append(f"{where}: unknown setting{nearest(str(place[-1]), _known(fault['loc'], study))}")
+                lines.append(
+                    f"{where}: unknown setting{nearest(str(place[-1]), _known(fault['loc'], study))}"
+                )
             case "missing":
                 lines.append(f"{where}: must be given")
             case "value_error":
@@ -81,13 +83,17 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
                 lines.extend(f"{where}: {line}" if where else line for line in message.splitlines())
             case _:
                 lines.append(f"{where}: must be {_rule(place)}, got {settings.shown(fault['input'])}")
-    lines = _quote_axes(lines, [fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"])
+    lines = _quote_axes(
+        lines, [fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"]
+    )
     return list(dict.fromkeys(lines))
 
 
 def _place(where: tuple[int | str, ...]) -> list[int | str]:
     """Return a setting's place: without the kinds of designs and axes, and a value's place in an axis."""
-    place = [part for part in where if part not in ("span", "values", "layout", "[key]") and part not in _KINDS]
+    place = [
+        part for part in where if part not in ("span", "values", "layout", "[key]") and part not in _KINDS
+    ]
     while place and isinstance(place[-1], int) and "designs" not in place[-2:]:
         place.pop()
     if place[:2] == ["points", "points"]:

@@ -105,7 +105,7 @@ class Round:
         self._count()
 
     def tidy(self, files: Sequence[File]) -> None:
-        """Remove what is not needed of files of records and of all files of rows, and put together the rest."""
+        """Remove those of the files of records that are not needed, and put small files together."""
         self.records.remove_redundant(files)
         for shelf in self.shelves:
             for end in shelf.segment_ends:
@@ -164,9 +164,7 @@ def joined(
         Point and all of its paths, in order of the points.
     """
     wanted = range(rounds[-1].points[0], rounds[-1].points[-1] + 1) if len(rounds[-1].points) else range(0)
-    streams = [
-        groupby(each.records.all(columns, wanted), key=lambda record: record.point) for each in rounds
-    ]
+    streams = [groupby(each.records.all(columns, wanted), key=lambda record: record.point) for each in rounds]
     for point, records in streams[-1]:
         if point not in points:
             continue

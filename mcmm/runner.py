@@ -221,7 +221,9 @@ class _Sweep:
         precision = self.study.precision
         if precision is None or len(self.run.rounds) == len(precision.totals):
             return []
-        rows = ((point, dict(zip(self.columns, self.summaries[point].tolist(), strict=True))) for point in points)
+        rows = (
+            (point, dict(zip(self.columns, self.summaries[point].tolist(), strict=True))) for point in points
+        )
         return [point for point, columns in rows if not precision.met(columns)]
 
     def _take_up(self) -> None:

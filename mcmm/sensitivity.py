@@ -35,14 +35,16 @@ def sensitivity(study: Study, summary: pd.DataFrame, column: str) -> pd.DataFram
     samples, axes = study.layout.samples, len(study.names)
     values = summary[estimate_column(column, summary.columns)].to_numpy(dtype=float)
     if not np.isfinite(values).all():
-        raise InputError(f"column: must be known at every point, {column} is not at point {_first_unknown(values)}")
+        raise InputError(
+            f"column: must be known at every point, {column} is not at point {_first_unknown(values)}"
+        )
     blocks = values.reshape(axes + 2, 1, samples)
 
     def indices(places: npt.NDArray[np.int64]) -> FloatArray:
         taken = blocks[:, :, places]
         if float(np.ptp(taken)) == 0.0:
             return np.zeros((2, axes))
-        func = {"f_A": taken[0], "f_B": taken[1], "f_AB": taken[2:]}
+        func: Any = {"f_A": taken[0], "f_B": taken[1], "f_AB": taken[2:]}
         found = sobol_indices(func=func, n=samples)
         return np.array([np.reshape(found.first_order, axes), np.reshape(found.total_order, axes)])
 

@@ -2,8 +2,8 @@
 
 A task's chunks are written as one file, FIRST-LAST-<digest of the file's bytes>.parquet. Once all chunks of a
 segment (`mcmm.chunks.segments`) are there, its small files are put together in one, and only then removed; of
-two files that hold a chunk the longer counts, so a kill in between costs nothing. Every file is written aside,
-synced and renamed; the digest in its name tells a damaged one.
+two files that hold a chunk the longer counts, so a kill in between costs nothing. Every file is written
+aside, synced and renamed; the digest in its name tells a damaged one.
 """
 
 from __future__ import annotations
@@ -205,15 +205,22 @@ class RowShelf(Shelf[FloatArray]):
 
     metrics: tuple[str, ...]
 
-    def __init__(self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool
+    ) -> None:
         super().__init__(folder, plan, study, durable=durable)
         self.metrics = metrics
 
     def _decode(self, source: Any, file: File) -> FloatArray:
-        return decode(source, (file.first, file.stop), self.plan.rows(file.first, file.stop), self.study, self.metrics)
+        return decode(
+            source, (file.first, file.stop), self.plan.rows(file.first, file.stop), self.study, self.metrics
+        )
 
     def _join(self, files: Sequence[bytes], first: int, stop: int) -> bytes:
-        parts = [self._decode(io.BytesIO(data), file) for data, file in zip(files, self._spans(first, stop), strict=True)]
+        parts = [
+            self._decode(io.BytesIO(data), file)
+            for data, file in zip(files, self._spans(first, stop), strict=True)
+        ]
         return encode(self.plan[first:stop], np.concatenate(parts, axis=1), self.study, self.metrics)
 
     def _spans(self, first: int, stop: int) -> list[File]:
@@ -248,7 +255,9 @@ class RowShelf(Shelf[FloatArray]):
             part = (at - origin, upto - origin)
             count = self.plan.rows(file.first, file.stop)
             try:
-                found.append(decode(self._source(file), (file.first, file.stop), count, self.study, names, part))
+                found.append(
+                    decode(self._source(file), (file.first, file.stop), count, self.study, names, part)
+                )
             except (OSError, StoreError) as error:
                 raise StoreError(f"{file.path}: {error}; run the sweep again to mend it") from None
             at = upto
@@ -258,7 +267,9 @@ class RowShelf(Shelf[FloatArray]):
 class RecordShelf(Shelf[list[Record]]):
     """Records of points."""
 
-    def __init__(self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool
+    ) -> None:
         super().__init__(folder, plan, study, durable=durable)
         self.metrics = metrics
 

@@ -1,4 +1,4 @@
-"""A sample's distribution in bounded memory: exact counts in log-spaced bins, the same in any order of merging.
+"""A sample's distribution in bounded memory: counts in log-spaced bins, the same in any order of merging.
 
 A bin holds the numbers that agree in sign, exponent and the first `_BITS` bits of the mantissa, so its width
 is at most 2^-10 of what it holds. Finding it takes no logarithm, only the number's own bits. Next to its
@@ -10,7 +10,6 @@ Numbers nearer to 0 than 2^-20 (a ten-thousandth of a cent) count as 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -78,7 +77,9 @@ class Sketch(NamedTuple):
         starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
         if not keys.size:
             return cls(keys, counts, beyond)
-        return cls(keys[starts], np.add.reduceat(counts[order], starts), np.add.reduceat(beyond[order], starts))
+        return cls(
+            keys[starts], np.add.reduceat(counts[order], starts), np.add.reduceat(beyond[order], starts)
+        )
 
     @property
     def size(self) -> int:

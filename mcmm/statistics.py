@@ -298,7 +298,7 @@ def _decimal(share: float) -> Fraction:
 
 @lru_cache(maxsize=256)
 def rank(count: int, share: float) -> tuple[int, float]:
-    """Return ``count * share`` as its whole part and the rest, without the rounding of a product of floats."""
+    """Return ``count * share`` as its whole part and the rest, without a product's rounding."""
     exact = count * _decimal(share)
     whole = math.floor(exact)
     return whole, float(exact - whole)
@@ -343,7 +343,7 @@ def _ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
 def shortfall(
     boundary: float, excess: FloatArray, count: int, level: float, weights: FloatArray | None = None
 ) -> Estimate:
-    """Expected shortfall of a sample from its tail; see `expected_shortfall`.
+    """Compute the expected shortfall of a sample from its tail; see `expected_shortfall`.
 
     Parameters
     ----------

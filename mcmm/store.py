@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm import comparison
+from mcmm.datasets import grid_dataset
 from mcmm.directory import SUMMARY, RunDirectory, open_run, read_manifest
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError, StoreError
@@ -24,6 +25,7 @@ from mcmm.summaries import join_parts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
 
 __all__ = ["RunDirectory", "SweepResult", "open_rounds"]
 
@@ -224,10 +226,11 @@ class SweepResult:
         -------
         DataFrame
             Index ``point``, all points but the baseline: ``difference`` (the point's less the baseline's),
-            ``standard_error``, ``plain_difference`` (without controls), ``low`` and ``high`` (its 95% interval), ``variance_reduction`` (the variance
-            that the difference would have were the points simulated apart and without controls, over its
-            own), ``p_value``, ``adjusted_p_value`` (Holm's, over all these points) and ``differs``: whether
-            that is at most 5%, so that the chance of one point or more wrongly marked is at most 5%.
+            ``standard_error``, ``plain_difference`` (without controls), ``low`` and ``high`` (its 95%
+            interval), ``variance_reduction`` (the variance that the difference would have were the points
+            simulated apart and without controls, over its own), ``p_value``, ``adjusted_p_value`` (Holm's,
+            over all these points) and ``differs``: whether that is at most 5%, so that the chance of one
+            point or more wrongly marked is at most 5%.
 
         Raises
         ------
@@ -236,8 +239,32 @@ class SweepResult:
         StoreError
             If a file is damaged or gone.
         """
+        found = self.differences(baseline, column or self.study.objective)
+        return comparison.compare(found, self.study.looks)
+
+    def differences(self, baseline: int, column: str) -> list[comparison.Difference]:
+        """Return each other point's difference from a baseline, as `compare` takes them; the same errors."""
         self.study.at(baseline)
-        return comparison.compare(self._run, self.summary, baseline, column or self.study.objective)
+        return list(comparison.differences(self._run, baseline, column))
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return the summary as a dataset with a dimension for each axis of the grid.
+
+        Needs the extra ``xarray``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions and coordinates named as the settings, a variable for each column of the summary;
+            attributes ``study``, ``question``, ``seed``, ``paths``, ``mcmm`` and ``digest``. So
+            ``result.to_xarray()["pnl_settled.mean"].sel({"risk.inventory_limit": 100})`` is a curve.
+
+        Raises
+        ------
+        InputError
+            If the points are no full grid, or xarray is not installed.
+        """
+        return grid_dataset(self.study, self.summary, self.provenance)
 
     def sensitivity(self, column: str | None = None) -> pd.DataFrame:
         """Tell how much of a column's variance over the axes' ranges each axis makes: Sobol indices.
@@ -301,7 +328,9 @@ def open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
     before = 0
     for total in totals:
         points: Sequence[int] = (
-            np.flatnonzero(counts > before).tolist() if run.study.precision is not None else range(run.study.count)
+            np.flatnonzero(counts > before).tolist()
+            if run.study.precision is not None
+            else range(run.study.count)
         )
         if not len(points):
             break

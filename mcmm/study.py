@@ -39,7 +39,6 @@ MANY_POINTS = 20_000
 """The most points of a study that keeps what it takes to compare all means; beyond, the money's only."""
 
 
-
 class Study(BaseModel):
     """A sweep to be run: a scenario, the settings to vary, paths and a seed.
 
@@ -148,7 +147,9 @@ class Study(BaseModel):
             where = {name: "axes" if name in self.layout.names else "constraints" for name in strange}
             raise ValueError("\n".join(f"points.{where[name]}: {settings.unknown(name)}" for name in strange))
         if self.layout.most > MAX_POINTS:
-            raise ValueError(f"points.axes: must make at most {MAX_POINTS:,} points, got {self.layout.most:,}")
+            raise ValueError(
+                f"points.axes: must make at most {MAX_POINTS:,} points, got {self.layout.most:,}"
+            )
         if isinstance(self.layout, Grid) and not self.layout.constraints:
             self._points = self.layout
         else:
@@ -259,6 +260,11 @@ class Study(BaseModel):
         return metrics.NAMES
 
     @property
+    def looks(self) -> int:
+        """After how many looks at the results the sweep may stop: 1 without precision."""
+        return 1 if self.precision is None else len(self.precision.totals)
+
+    @property
     def all_rows(self) -> bool:
         """Whether any mean can be compared between points, or in so large a study the money's only."""
         return self.count <= MANY_POINTS
@@ -345,7 +351,10 @@ class Study(BaseModel):
 
     def columns(self) -> dict[str, list[Value]]:
         """Return each axis' value at every point; whole numbers beside others are floats here."""
-        found = {name: list(column) for name, column in zip(self.names, zip(*self._points.rows(), strict=True), strict=True)}
+        found = {
+            name: list(column)
+            for name, column in zip(self.names, zip(*self._points.rows(), strict=True), strict=True)
+        }
         for name, column in found.items():
             if {type(value) for value in column} == {int, float}:
                 found[name] = [float(value) for value in column]
@@ -365,7 +374,9 @@ class Study(BaseModel):
         """
         layout = self.layout
         if isinstance(layout, Grid):
-            points: Any = [[name, [repr(value) for value in values]] for name, values in layout.values.items()]
+            points: Any = [
+                [name, [repr(value) for value in values]] for name, values in layout.values.items()
+            ]
         else:
             points = repr(layout.model_dump())
         decides = {

@@ -27,15 +27,29 @@ from mcmm.statistics import (
     QUANTILE_METRICS,
     QUANTILES,
     TAIL_LEVELS,
-    percent_label,
     ordered_quantile,
+    percent_label,
     rank,
     shortfall,
     sorted_sample,
     tail_size,
 )
 
-__all__ = ["EXACT_PATHS", "Part", "Rows", "Summary", "error_column", "estimate_column", "join_parts", "regression_inputs", "rows_of", "summaries_of", "summarise", "summary_names", "tail_share"]
+__all__ = [
+    "EXACT_PATHS",
+    "Part",
+    "Rows",
+    "Summary",
+    "error_column",
+    "estimate_column",
+    "join_parts",
+    "regression_inputs",
+    "rows_of",
+    "summaries_of",
+    "summarise",
+    "summary_names",
+    "tail_share",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Tail = FloatArray | Sketch
@@ -132,7 +146,13 @@ class Part:
 
     @classmethod
     def of(
-        cls, values: FloatArray, metrics: tuple[str, ...], first_path: int = 0, *, exact: bool, all_rows: bool = True
+        cls,
+        values: FloatArray,
+        metrics: tuple[str, ...],
+        first_path: int = 0,
+        *,
+        exact: bool,
+        all_rows: bool = True,
     ) -> Part:
         """Sum up a range of paths.
 
@@ -182,7 +202,9 @@ def join_parts(parts: Sequence[Part], metrics: tuple[str, ...]) -> Part:
         if paths <= EXACT_PATHS and not any(isinstance(tail, Sketch) for tail in found):
             tails[name] = np.concatenate([tail for tail in found if not isinstance(tail, Sketch)])
         else:
-            tails[name] = Sketch.merge([tail if isinstance(tail, Sketch) else Sketch.of(tail) for tail in found])
+            tails[name] = Sketch.merge(
+                [tail if isinstance(tail, Sketch) else Sketch.of(tail) for tail in found]
+            )
     return Part(parts[0].first_path, paths, tuple(nodes), tails)
 
 
@@ -220,17 +242,21 @@ def summaries_of(parts: Sequence[Part], metrics: tuple[str, ...], controls: Sequ
     rows, layout = rows_of(metrics), _layout(metrics)
     nodes = [moments.root(part.nodes, rows.pairs) for part in parts]
     table = np.empty((len(parts), len(layout.names)))
-    counts, totals, squares = (np.stack(arrays) for arrays in zip(*(node[2:5] for node in nodes), strict=True))
+    counts, totals, squares = (
+        np.stack(arrays) for arrays in zip(*(node[2:5] for node in nodes), strict=True)
+    )
     found = moments.row_statistics(counts, totals, squares[:, : len(rows.names)])
     ordered = (found.counts, found.mean, found.standard_error, found.sd)
     for places, column in zip(layout.moments, ordered, strict=True):
         table[:, places] = column[:, layout.metric_rows]
-    for places, indicator, base in layout.chances:
-        hits = totals[:, indicator]
+    if layout.settlement is not None:
+        mean_at, error_at, row = layout.settlement
+        table[:, mean_at], table[:, error_at] = found.mean[:, row], found.standard_error[:, row]
+    for (chance_at, error_at), indicator, base in layout.chances:
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = hits / counts[:, base]
-            table[:, places[0]] = share
-            table[:, places[1]] = np.sqrt(share * (1.0 - share) / counts[:, base])
+            share = totals[:, indicator] / counts[:, base]
+            table[:, chance_at] = share
+            table[:, error_at] = np.sqrt(share * (1.0 - share) / counts[:, base])
     if rows.results:
         fit = regress(*regression_inputs(rows, counts, totals, squares), np.array(controls, dtype=bool))
         for places, column in zip(layout.controlled, fit[:3], strict=True):
@@ -263,7 +289,8 @@ def summarise(values: npt.ArrayLike, names: Sequence[str], *, controls: bool = T
         ``name.p01`` to ``name.p99``; for `MONEY_METRICS` ``name.value_at_risk_95``,
         ``name.expected_shortfall_95``, ``name.expected_shortfall_95_standard_error``, the same for 99,
         ``name.loss_chance`` (of less than 0) and ``name.loss_chance_standard_error``; and ``halt.chance`` and
-        ``halt.chance_standard_error`` (of a trip). What too few paths cannot say is NaN. The names depend on
+        ``halt.chance_standard_error`` (of a trip); ``settlement.mean`` and ``settlement.standard_error``, of
+        pnl_settled less pnl_fair. What too few paths cannot say is NaN. The names depend on
         ``names`` alone. Of more than `EXACT_PATHS` paths, quantiles and tails are a sketch's, within
         `mcmm.sketch.RELATIVE_ERROR`.
 
@@ -275,7 +302,9 @@ def summarise(values: npt.ArrayLike, names: Sequence[str], *, controls: bool = T
     array = np.asarray(values, dtype=np.float64)
     metrics = tuple(names)
     if array.ndim != 2 or array.shape[0] != len(metrics) or not array.shape[1]:
-        raise InputError(f"values: must have shape ({len(metrics)}, paths), a row per name, got {array.shape}")
+        raise InputError(
+            f"values: must have shape ({len(metrics)}, paths), a row per name, got {array.shape}"
+        )
     part = Part.of(array, metrics, exact=array.shape[1] <= EXACT_PATHS)
     (summary,) = summaries_of([part], metrics, [controls])
     return dict(zip(summary_names(metrics), summary.columns.tolist(), strict=True))
@@ -287,7 +316,8 @@ class _Layout:
 
     ``moments`` are the places of counts, means, standard errors and deviations, ``metric_rows`` the rows they
     come from; ``chances`` those of a chance and its error, the row of its indicator and of what it is a share
-    of; ``controlled`` those of mean, error and gain; ``tails`` by metric where its quantiles begin.
+    of; ``controlled`` those of mean, error and gain; ``tails`` by metric where its quantiles begin;
+    ``settlement`` those of its mean and error, and its row.
     """
 
     names: tuple[str, ...]
@@ -296,6 +326,7 @@ class _Layout:
     chances: list[tuple[tuple[int, int], int, int]]
     controlled: tuple[list[int], ...]
     tails: dict[str, int]
+    settlement: tuple[int, int, int] | None
 
 
 _MOMENTS = ("count", "mean", "standard_error", "sd")
@@ -328,11 +359,15 @@ def _layout(metrics: tuple[str, ...]) -> _Layout:
         if name == "trips":
             names += ["halt.chance", "halt.chance_standard_error"]
             chances.append(((len(names) - 2, len(names) - 1), rows.place("halt"), rows.place("halt")))
+    settlement = None
+    if "settlement" in rows.names:
+        settlement = (len(names), len(names) + 1, rows.place("settlement"))
+        names += ["settlement.mean", "settlement.standard_error"]
     places = [[names.index(f"{name}.{part}") for name in kept] for part in _MOMENTS]
     controlled = [[names.index(f"{name}.{part}") for name in rows.results] for part in _CONTROLLED]
     tails = {name: names.index(f"{name}.{_QUANTILE_NAMES[0]}") for name in rows.tails}
     metric_rows = [rows.place(name) for name in kept]
-    return _Layout(tuple(names), metric_rows, tuple(places), chances, tuple(controlled), tails)
+    return _Layout(tuple(names), metric_rows, tuple(places), chances, tuple(controlled), tails, settlement)
 
 
 def estimate_column(column: str, columns: Collection[str]) -> str:
@@ -345,7 +380,9 @@ def error_column(column: str) -> str | None:
     """Return the column with the standard error of a column's best estimate; None where there is none."""
     metric, _, part = column.rpartition(".")
     if part == "mean":
-        return f"{metric}.controlled_standard_error" if metric in MONEY_METRICS else f"{metric}.standard_error"
+        return (
+            f"{metric}.controlled_standard_error" if metric in MONEY_METRICS else f"{metric}.standard_error"
+        )
     if part == "controlled_mean":
         return f"{metric}.controlled_standard_error"
     if part in ("chance", "loss_chance") or part.startswith("expected_shortfall_"):
@@ -388,7 +425,14 @@ def regression_inputs(
     means = totals / np.maximum(counts, 1.0)
     control_squares = np.concatenate([squares[:, controls], products[:, -1:]], axis=1)
     by_result = products[:, :-1].reshape(len(products), len(results), 2)
-    return counts[:, results[0]], means[:, results], squares[:, results], means[:, controls], control_squares, by_result
+    return (
+        counts[:, results[0]],
+        means[:, results],
+        squares[:, results],
+        means[:, controls],
+        control_squares,
+        by_result,
+    )
 
 
 def _ready(tail: Tail, paths: int) -> Tail:

@@ -236,7 +236,9 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                     scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
                     values = rows_of(scenario, task.seed, chunk, stop)
                     parts.append(
-                        Part.of(values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows)
+                        Part.of(
+                            values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
+                        )
                     )
                     known.append(controls_known(scenario))
                     rows += [values] if task.keep_paths else []
@@ -249,7 +251,9 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                 task.first,
                 task.stop,
                 encode_records(records, task.metrics, mark),
-                encode(task.chunks, np.concatenate(rows, axis=1), task.digest, task.metrics) if rows else None,
+                encode(task.chunks, np.concatenate(rows, axis=1), task.digest, task.metrics)
+                if rows
+                else None,
                 summaries,
                 time.perf_counter() - started,
                 build(),

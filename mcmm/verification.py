@@ -215,8 +215,8 @@ def _choose(run: RunDirectory, cells: int | None, seed: int) -> tuple[list[dict[
     ends: list[int] = []
     total = 0
     for each in run.rounds:
-        for chunk in np.flatnonzero(~each.left).tolist():
-            total += each.plan[chunk].points
+        for index in np.flatnonzero(~each.left).tolist():
+            total += each.plan[index].points
             ends.append(total)
     wanted = (
         range(total) if cells is None or cells >= total else random.Random(seed).sample(range(total), cells)

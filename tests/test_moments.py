@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -110,10 +111,12 @@ def test_parts_cut_anywhere_join_to_the_same_bits(length: int, seed: int) -> Non
     values[3, ::5] = np.nan
     random = np.random.default_rng(seed)
     leaves = -(-length // LEAF)
-    starts = [0, *sorted(random.choice(np.arange(1, leaves), min(6, leaves - 1), replace=False) * LEAF), length]
-    parts = [
-        tally(values[:, begin:end], int(begin), PAIRS) for begin, end in zip(starts, starts[1:], strict=False)
+    starts = [
+        0,
+        *sorted(random.choice(np.arange(1, leaves), min(6, leaves - 1), replace=False) * LEAF),
+        length,
     ]
+    parts = [tally(values[:, begin:end], int(begin), PAIRS) for begin, end in itertools.pairwise(starts)]
     whole = root(tally(values, pairs=PAIRS), PAIRS)
     cut = int(random.integers(0, len(parts)))
     later = join((node for part in parts[cut:] for node in part), PAIRS)

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcmm import statistics
 from mcmm.errors import InputError
-from mcmm.metrics import NAMES
 from mcmm.moments import tree_sum
 from mcmm.statistics import (
     Interval,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -158,20 +159,32 @@ def test_a_summary_does_not_depend_on_how_the_paths_were_cut(paths: int, seed: i
     exact = paths <= EXACT_PATHS
     random = np.random.default_rng(seed)
     leaves = math.ceil(paths / moments.LEAF)
-    cuts = [0, *sorted(random.choice(np.arange(1, leaves), min(5, leaves - 1), replace=False) * moments.LEAF), paths]
+    cuts = [
+        0,
+        *sorted(random.choice(np.arange(1, leaves), min(5, leaves - 1), replace=False) * moments.LEAF),
+        paths,
+    ]
     # Early parts may have kept their values when nobody knew yet how many paths there would be.
     parts = [
         Part.of(values[:, begin:end], NAMES, int(begin), exact=exact or end < 30_000)
-        for begin, end in zip(cuts, cuts[1:], strict=False)
+        for begin, end in itertools.pairwise(cuts)
     ]
     whole = Part.of(values, NAMES, exact=exact)
-    for grouping in ([parts], [[join_parts(parts[:2], NAMES), *parts[2:]]], [[parts[0], join_parts(parts[1:], NAMES)]]):
+    for grouping in (
+        [parts],
+        [[join_parts(parts[:2], NAMES), *parts[2:]]],
+        [[parts[0], join_parts(parts[1:], NAMES)]],
+    ):
         (found,) = summaries_of([join_parts(part, NAMES) for part in grouping], NAMES, [True])
         (expected,) = summaries_of([whole], NAMES, [True])
         assert found.columns.tobytes() == expected.columns.tobytes()
         for one, other in zip(found.node[2:], expected.node[2:], strict=True):
             assert one.tobytes() == other.tobytes()
-        assert found.distributions.keys() == expected.distributions.keys() == {"pnl_settled", "pnl_fair", "max_drawdown"}
+        assert (
+            found.distributions.keys()
+            == expected.distributions.keys()
+            == {"pnl_settled", "pnl_fair", "max_drawdown"}
+        )
         for name, distribution in found.distributions.items():
             assert distribution.pack().tobytes() == expected.distributions[name].pack().tobytes()
 
@@ -183,7 +196,9 @@ def test_beyond_the_exact_paths_quantiles_and_tails_are_within_the_stated_error(
     for name in statistics.QUANTILE_METRICS:
         row = values[NAMES.index(name)]
         for share, label in zip(statistics.QUANTILES, ("p01", "p05", "p50", "p95", "p99"), strict=True):
-            assert found[f"{name}.{label}"] == pytest.approx(quantile(row, share), rel=RELATIVE_ERROR, abs=2e-6)
+            assert found[f"{name}.{label}"] == pytest.approx(
+                quantile(row, share), rel=RELATIVE_ERROR, abs=2e-6
+            )
     for name in statistics.MONEY_METRICS:
         row = values[NAMES.index(name)]
         for level, label in ((0.95, "95"), (0.99, "99")):
@@ -248,7 +263,9 @@ def test_a_sketch_is_within_its_error(name: str) -> None:
         means, weights = sketch.smallest(count)
         assert weights.sum() == count
         total, size = math.fsum(ordered[:count]), math.fsum(np.abs(ordered[:count]))
-        assert math.fsum(means * weights) == pytest.approx(total, abs=RELATIVE_ERROR * size + count * 2.0**-20)
+        assert math.fsum(means * weights) == pytest.approx(
+            total, abs=RELATIVE_ERROR * size + count * 2.0**-20
+        )
 
 
 def test_a_sketch_of_everything_has_the_exact_sum() -> None:

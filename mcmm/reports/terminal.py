@@ -11,7 +11,6 @@ import numpy as np
 from mcmm.metrics import HALT_REASONS, METRICS, NAMES
 from mcmm.reports import numbers
 from mcmm.reports.findings import (
-    TIED_WITHIN,
     Findings,
     can_halt,
     describe,
@@ -196,8 +195,9 @@ def _run_line(findings: Findings) -> str:
     """Say how much was simulated, from which seed, by which version and how fast."""
     provenance = findings.result.provenance
     speed = _rate(float(provenance["path_steps_per_second"]))
+    paths = findings.paths_text
     parts = [
-        f"{_count(len(findings.order), 'point')} of {_count(findings.paths, 'path')}",
+        f"{_count(len(findings.order), 'point')} of {paths} path{'s' * (paths != '1')}",
         f"seed {findings.result.study.seed}",
         f"mcmm {provenance['mcmm']}",
         f"{numbers.duration(float(provenance['wall_seconds']))} ({speed})",
@@ -241,11 +241,17 @@ def _number_groups(findings: Findings, rows: list[int]) -> list[list[_Column]]:
         return [findings.chance(row, column) for row in rows]
 
     pnl = "pnl_settled"
-    errors = numbers_of(f"{pnl}.standard_error")
+    errors = numbers_of(f"{pnl}.controlled_standard_error")
     digits = error_digits(min((error for error in errors if error > 0), default=math.nan), 0.0)
+    gains = numbers_of(f"{pnl}.variance_reduction")
+    beside = [
+        _money("plain\nmean $", numbers_of(f"{pnl}.mean")),
+        _Column("gain", [_gain(value) for value in gains]),
+    ]
     main = [
-        _Column("mean\npnl $", [_compact(value, digits) for value in numbers_of(f"{pnl}.mean")]),
+        _Column("mean\npnl $", [_compact(value, digits) for value in numbers_of(f"{pnl}.controlled_mean")]),
         _Column("se", [_compact(value, digits) for value in errors]),
+        *(beside if _gained(gains) else []),
         _money("sd", numbers_of(f"{pnl}.sd")),
         _Column("chance\nof loss", chances(f"{pnl}.loss_chance")),
         _Column("chance\nof halt", chances("halt.chance")),
@@ -327,6 +333,16 @@ def _counts(heading: str, values: list[float]) -> _Column:
     return _Column(heading, [_compact(value, digits) for value in values])
 
 
+def _gained(gains: list[float]) -> bool:
+    """Tell whether control variates made a difference anywhere."""
+    return any(gain != 1.0 and math.isfinite(gain) for gain in gains)
+
+
+def _gain(value: float) -> str:
+    """Write how many times smaller a variance has become: ``"1"``, ``"7.2"``, ``"107"``."""
+    return "-" if math.isnan(value) else numbers.fixed(value, 0 if value >= 99.5 or value == 1.0 else 1)
+
+
 def _compact(value: float, digits: int) -> str:
     """Write a number in at most eight characters."""
     text = numbers.fixed(value, digits)
@@ -345,18 +361,22 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
         notes.append(f"* best by {describe(findings.objective)}.")
     if findings.tied:
         how = (
-            "the difference path by path, on the same random numbers"
-            if findings.method == "paired"
-            else "the difference, the points taken as independent"
+            "on the same random numbers" if findings.method == "paired" else "the points taken as independent"
         )
         notes.append(
-            f"~ not distinguishable from the best: less than {TIED_WITHIN:.0f} standard errors of {how}, not "
-            f"corrected for the number of points."
+            "~ not shown to be worse than the best: with it, these hold the true best with a chance of 95% "
+            f"or more, for all points together (differences {how}; t, Bonferroni)."
         )
     notes.append(
         "Money is pnl_settled a path. se: standard error of the mean. VaR and ES (value at risk, expected "
         "shortfall) are losses, positive; a minus sign is a gain. fills and max inv. are means."
     )
+    if _gained([findings.value(row, "pnl_settled.variance_reduction") for row in rows]):
+        notes.append(
+            "The mean is estimated with control variates: the luck of inventory and of settlement, which is "
+            "0 on average, is taken out. gain: how many times smaller that makes its variance than the plain "
+            "mean's (1 where takers know the outcome and it is not 0)."
+        )
     if not all(findings.halting[row] for row in rows):
         notes.append("none: no breaker is set, so no path can halt.")
     chances = ("halt.chance", "pnl_settled.loss_chance")

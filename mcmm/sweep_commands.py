@@ -95,10 +95,6 @@ def sweep(
     if dry_run:
         _print_estimate(loaded, directory, jobs)
         return
-    if resume and not (directory / "manifest.json").exists():
-        raise InputError(
-            f"--resume: {directory} is not a run directory yet; leave the option out to begin one"
-        )
     progress = ProgressBar("sweeping")
     try:
         with progress:
@@ -160,7 +156,7 @@ def verify(
         found = run_verify(run, None if every else cells, seed=seed, jobs=jobs, progress=progress)
     for name, builds in (("made by", found.made), ("checked by", (found.here,))):
         for build in builds:
-            typer.echo(f"{name:<12}" + ", ".join(f"{key} {value}" for key, value in build.items()))
+            typer.echo(f"{name:<12}" + ", ".join(f"{key} {build[key]}" for key in found.here))
     for line in (*found.damaged, *found.differences[:20]):
         print_error(str(line))
     if len(found.differences) > 20:
@@ -176,31 +172,32 @@ def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look.")] = Path("runs"),
 ) -> None:
     """List run directories and their state: finished, running, or how much of them is done."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from mcmm.listing import list_runs
 
     found = list_runs(folder)
     if not found:
         typer.echo(f"no run directories in {folder}")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "study", "points", "paths", "begun", "took", "disk"):
-        table.add_column(name, justify="right" if name in ("points", "paths", "took", "disk") else "left")
+    table = [("run", "state", "study", "points", "paths", "begun", "took", "disk")]
     for each in found:
         state = each.state if each.state in ("finished", "unreadable") else f"{each.state}, {each.done:.0%}"
-        paths = "precision" if each.paths is None else f"{each.paths:,}"
         known = each.state != "unreadable"
-        cells = (
-            str(each.path),
-            f"{state} ({each.note})" if each.note else state,
-            each.name,
-            *((f"{each.points:,}", paths) if known else ("", "")),
-            each.started.replace("T", " ")[:16],
-            duration(each.seconds) if each.seconds else "",
-            size(each.bytes),
+        paths = "precision" if each.paths is None else f"{each.paths:,}"
+        table.append(
+            (
+                str(each.path),
+                f"{state} ({each.note})" if each.note and known else state,
+                " ".join(each.name.split()),
+                f"{each.points:,}" if known else "",
+                paths if known else "",
+                each.started.replace("T", " ")[:16],
+                duration(each.seconds) if each.seconds else "",
+                size(each.bytes),
+            )
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(soft_wrap=True).print(table)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for each in found:
+        if each.state == "unreadable":
+            print_error(f"{each.path}: {each.note}", kind="warning")

@@ -348,24 +348,20 @@ def _flat(record: Record, metrics: tuple[str, ...]) -> Arrays:
     rows = rows_of(metrics)
     found: Arrays = {}
     for place, node in enumerate(record.part.nodes):
-        where = f"node {place}" if len(record.part.nodes) > 1 else ""
-        found[f"{where} place".strip()] = np.array([node.level, node.index], dtype=np.float64)
+        where = f"node {place} " if len(record.part.nodes) > 1 else ""
+        scalars = [value for value in node if not isinstance(value, np.ndarray)]
+        found[f"{where}place"] = np.array(scalars, dtype=np.float64)
         for name in ("counts", "totals", "squares"):
-            found[f"{where} {name}".strip()] = getattr(node, name)
+            found[f"{where}{name}"] = getattr(node, name)
         for row, batches in zip(rows.names, node.batches, strict=False):
-            found[f"{where} batches of {row}".strip()] = batches
+            found[f"{where}batches of {row}"] = np.ascontiguousarray(batches)
     if record.summary is not None:
         found["summary"] = record.summary
     for name, distribution in record.distributions.items():
         found[f"distribution of {name}"] = distribution.pack()
     for name, tail in record.part.tails.items():
-        for kind, array in zip(
-            ("values",) if isinstance(tail, np.ndarray) else ("keys", "counts", "beyond"),
-            (tail,) if isinstance(tail, np.ndarray) else tail,
-            strict=True,
-        ):
-            if array.size:
-                found[f"{kind} of {name}"] = array
+        parts = {"values": tail} if isinstance(tail, np.ndarray) else tail._asdict()
+        found |= {f"{kind} of {name}": array for kind, array in parts.items() if array.size}
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mcmm.directory import MANIFEST, RunDirectory, read_manifest
 from mcmm.errors import StoreError
+from mcmm.records import join_files
 from mcmm.rounds import Round
 from mcmm.runner import task_of
 from mcmm.study import Study
@@ -126,12 +127,15 @@ def _measure(study: Study, first: Round, workers: Workers) -> tuple[float, float
                 return
             yield delayed(compute)(task_of(first, places[place], places[place] + 1), stop)
 
-    steps, size, tried = 0, 0, 0
+    steps, rows = 0, 0
+    records: dict[int, bytes] = {}
     with workers.run(tasks(), lambda: float("inf")) as results:
         for result in results:
             if isinstance(result, Failure):
                 raise (result.kind or RuntimeError)(f"{study.label(result.point)}: {result.message}")
             steps += first.plan.path_steps(result.first, result.stop)
-            size += len(result.records) + len(result.rows or b"")
-            tried += 1
-    return steps / (time.perf_counter() - started), size / tried
+            records[result.first] = result.records
+            rows += len(result.rows or b"")
+    # Put together as they will be: alone, a small file is mostly its own table of contents.
+    joined = join_files([records[first] for first in sorted(records)], "")
+    return steps / (time.perf_counter() - started), (len(joined) + rows) / len(records)

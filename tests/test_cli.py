@@ -18,7 +18,7 @@ import pytest
 import mcmm
 from mcmm import cli
 
-COMMANDS = ("simulate", "sweep", "report", "schema", "info")
+COMMANDS = ("simulate", "sweep", "report", "verify", "runs", "schema", "info")
 SCENARIO = "steps = 60\n[quoting]\nbase_spread = 0.06\n[risk]\ndrawdown_limit = 3.0\n"
 STUDY = """
 name = "two spreads"

@@ -243,7 +243,7 @@ def test_a_full_disk_ends_it_and_loses_nothing(
 
     def full(run: Round, first: int, stop: int, *data: bytes | None) -> None:
         if len(chunk_files(run.folder)) == 5:
-            raise InputError(f"{run.path}: cannot be written: No space left on device")
+            raise InputError(f"{run.folder}: cannot be written: No space left on device")
         write(run, first, stop, *data)
 
     with monkeypatch.context() as patch:

@@ -167,7 +167,7 @@ def test_a_disk_that_takes_no_more_ends_it_with_a_message(
 ) -> None:
     """The system refuses the write itself, as it does where a disk is full."""
     run = tmp_path / "run"
-    process = started(run, "threading", "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))")
+    process = started(run, "threading", "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))")
     assert process.wait(PATIENCE) == 1
     last = process.communicate()[1].splitlines()[-1]
     assert last.startswith("mcmm.errors.InputError: ")

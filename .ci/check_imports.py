@@ -15,7 +15,7 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("axes", "expressions", "files", "metrics", "moments", "settings", "sketch", "tables"),
+    ("axes", "console", "expressions", "files", "metrics", "moments", "settings", "sketch", "tables"),
     ("controls", "designs", "distributions", "scenario", "statistics", "summaries"),
     ("simulation",),
     ("_isa",),
@@ -23,6 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     (
         "chunks",
         "comparison",
+        "datasets",
         "directory",
         "packing",
         "precision",
@@ -37,8 +38,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "workers",
     ),
     ("runner",),
+    ("estimate", "listing", "verification"),
     ("reports",),
-    ("arguments", "console"),
+    ("arguments",),
+    ("sweep_commands",),
     ("cli",),
     ("__main__",),
 )
@@ -46,7 +49,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
 CORE = ("_core", "_isa")
 CORE_USERS = ("engine", "plan", "_isa")
 # Slow to import: only inside the function that needs it.
-HEAVY = ("jinja2", "joblib", "pandas", "plotly", "pyarrow", "rich", "scipy.stats")
+HEAVY = (
+    *("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats"),
+    "xarray",
+)
 LONGEST = 500
 CHECKED_FOR_LENGTH = ("mcmm", "tests", "benchmarks", ".ci", "setup.py")
 

@@ -32,13 +32,13 @@ def case(name: str) -> mcmm.Study:
     """A study of one of the cases, over base spreads and inventory limits."""
     if name not in CASES:
         return mcmm.Study.load(name)
-    title, spreads, paths = CASES[name]
+    title, spreads, limits, paths = CASES[name]
     axes = {
         "quoting.base_spread": {"low": 0.02, "high": 0.2, "count": spreads},
         "risk.inventory_limit": {
             "low": 25,
             "high": 400,
-            "count": 100 if name == "small" else 2,
+            "count": limits,
             "integer": True,
         },
     }

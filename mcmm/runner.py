@@ -12,7 +12,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 
 from mcmm import __version__
 from mcmm.chunks import SCHEMA_VERSION
+from mcmm.console import ProgressBar
 from mcmm.controls import controls_known
 from mcmm.designs import Indices
 from mcmm.directory import SENSITIVITY, SUMMARY, RunDirectory, study_out
@@ -38,7 +39,7 @@ from mcmm.workers import BACKENDS, Workers, WorkersLost
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BACKENDS", "SweepResult", "sweep"]
+__all__ = ["BACKENDS", "SweepResult", "sweep", "task_of"]
 
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
@@ -59,7 +60,7 @@ def sweep(
     out: str | Path | None = None,
     jobs: int = -1,
     backend: str = "threading",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     scheduler: str | None = None,
 ) -> SweepResult:
     """Run a study, or what is left of it.
@@ -76,9 +77,10 @@ def sweep(
     backend : {"threading", "loky", "dask", "ray"}
         Threads of this process (the core releases the GIL, so they lose nothing by it), processes, or the
         workers of a cluster, which need the same version of mcmm.
-    progress : callable, optional
-        Called in the calling thread with (path-steps done, path-steps in all), first with what is done
-        already and then after each task.
+    progress : callable or bool, optional
+        True for a bar, in a terminal or a notebook, if it takes more than two seconds. Else what is called in
+        the calling thread with (path-steps done, path-steps in all), first with what is done already and then
+        after each task.
     scheduler : str, optional
         The cluster's address: ``"tcp://host:8786"`` for dask; for ray ``"auto"`` or ``"host:6379"``, without
         which ray starts workers on this machine.
@@ -106,8 +108,9 @@ def sweep(
     path = Path(tempfile.mkdtemp(prefix="mcmm-")) if out is None else Path(out)
     try:
         run = RunDirectory(path, study, durable=out is not None)
-        with run.locked() as manifest:
-            result = _Sweep(run, manifest, workers, progress).result()
+        bar = ProgressBar("sweeping") if progress is True else nullcontext(progress or None)
+        with run.locked() as manifest, bar as told:
+            result = _Sweep(run, manifest, workers, told).result()
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
@@ -115,6 +118,26 @@ def sweep(
     if out is None:
         weakref.finalize(result, shutil.rmtree, path, ignore_errors=True)
     return result
+
+
+def task_of(round_: Round, first: int, stop: int) -> Task:
+    """Return the task of computing a round's chunks from ``first`` to before ``stop``."""
+    study = round_.study
+    chunks = tuple(round_.plan[first:stop])
+    settings = {point: tuple(study.at(point).values()) for chunk in chunks for point in chunk.range}
+    return Task(
+        chunks=chunks,
+        scenario=study.scenario,
+        names=study.names,
+        settings=settings,
+        seed=study.seed,
+        digest=round_.digest,
+        metrics=study.metrics,
+        whole=round_.paths if round_.whole else 0,
+        exact=round_.exact,
+        all_rows=study.all_rows,
+        keep_paths=study.keep_paths,
+    )
 
 
 class _Sweep:
@@ -150,11 +173,13 @@ class _Sweep:
         """Do what is left to do."""
         session = {"started": datetime.now(UTC).isoformat(timespec="seconds"), **self._surroundings()}
         begin = time.monotonic()
+        points: Sequence[int] = range(self.study.count)
+        self._begin(points)
         self._open()
         try:
-            points: Sequence[int] = range(self.study.count)
             while points:
-                self._begin(points)
+                if self.round.points is not points:
+                    self._begin(points)
                 self._take_up()
                 self._compute()
                 self._summarise_split_points()
@@ -260,7 +285,7 @@ class _Sweep:
                 if taken is None:
                     return
                 self.waiting += 1
-                yield delayed(compute)(self._task(*taken), stop)
+                yield delayed(compute)(task_of(self.round, *taken), stop)
 
         with self._ending(), self.workers.run(tasks(), self.packer.longest) as results:
             # Needed at the end; it takes 0.2 s to import, and here the workers are busy meanwhile.
@@ -336,24 +361,6 @@ class _Sweep:
 
     # ---- chunks
 
-    def _task(self, first: int, stop: int) -> Task:
-        study, round_ = self.study, self.round
-        chunks = tuple(round_.plan[first:stop])
-        settings = {point: tuple(study.at(point).values()) for chunk in chunks for point in chunk.range}
-        return Task(
-            chunks=chunks,
-            scenario=study.scenario,
-            names=study.names,
-            settings=settings,
-            seed=study.seed,
-            digest=round_.digest,
-            metrics=study.metrics,
-            whole=round_.paths if round_.whole else 0,
-            exact=round_.exact,
-            all_rows=study.all_rows,
-            keep_paths=study.keep_paths,
-        )
-
     def _write(self, result: Finished) -> None:
         path_steps = self.round.plan.path_steps(result.first, result.stop)
         self.packer.measured(path_steps, result.seconds)
@@ -401,6 +408,7 @@ class _Sweep:
         self.manifest = {
             "sessions": [],
             **self.manifest,
+            "chunks": len(self.round.plan),
             "digest": self.run.digest,
             "mcmm": __version__,
             "points": self.study.count,

@@ -309,6 +309,10 @@ class RecordShelf(Shelf[list[Record]]):
             if points is None or (chunks[0].range.stop > points.start and chunks[1].point < points.stop):
                 yield from self._stream(file, points, columns)
 
+    def of_file(self, file: File, points: range | None = None) -> list[Record]:
+        """Read the records of a file; as `of_point`."""
+        return self._read(file, points, None)
+
     def _read(self, file: File, points: range | None, columns: Sequence[str] | None) -> list[Record]:
         return list(self._stream(file, points, columns))
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm import comparison
+from mcmm.datasets import grid_dataset
 from mcmm.directory import SUMMARY, RunDirectory, open_run, read_manifest
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError, StoreError
@@ -24,8 +25,9 @@ from mcmm.summaries import join_parts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
 
-__all__ = ["RunDirectory", "SweepResult"]
+__all__ = ["RunDirectory", "SweepResult", "open_rounds"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -95,7 +97,7 @@ class SweepResult:
             reason = "is not this study's summary; run the sweep again to mend it"
             raise StoreError(f"{path / SUMMARY}: {reason}")
         study = run.study
-        _open_rounds(run, summary)
+        open_rounds(run, summary)
         return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run)
 
     @property
@@ -245,6 +247,25 @@ class SweepResult:
         self.study.at(baseline)
         return list(comparison.differences(self._run, baseline, column))
 
+    def to_xarray(self) -> xarray.Dataset:
+        """Return the summary as a dataset with a dimension for each axis of the grid.
+
+        Needs the extra ``xarray``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions and coordinates named as the settings, a variable for each column of the summary;
+            attributes ``study``, ``question``, ``seed``, ``paths``, ``mcmm`` and ``digest``. So
+            ``result.to_xarray()["pnl_settled.mean"].sel({"risk.inventory_limit": 100})`` is a curve.
+
+        Raises
+        ------
+        InputError
+            If the points are no full grid, or xarray is not installed.
+        """
+        return grid_dataset(self.study, self.summary, self.provenance)
+
     def sensitivity(self, column: str | None = None) -> pd.DataFrame:
         """Tell how much of a column's variance over the axes' ranges each axis makes: Sobol indices.
 
@@ -300,7 +321,7 @@ def _paths(study: Study, summary: pd.DataFrame, point: int) -> int:
     return study.paths or int(summary[f"{study.metrics[0]}.count"].iloc[point])
 
 
-def _open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
+def open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
     """Find the files of every round; how many paths each point has tells in which rounds it was."""
     totals = run.study.precision.totals if run.study.precision is not None else (run.study.paths,)
     counts = summary[f"{run.study.metrics[0]}.count"].to_numpy()

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +38,7 @@ __all__ = [
     "build",
     "compute",
     "end_with",
+    "records_of",
     "rows_of",
 ]
 
@@ -241,15 +242,10 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                     )
                     known.append(controls_known(scenario))
                     rows += [values] if task.keep_paths else []
-                if chunk.paths != task.whole:
-                    records += [Record(*pair) for pair in zip(chunk.range, parts, strict=True)]
-                    continue
-                found = summaries_of(parts, task.metrics, known)
-                records += [
-                    Record(point, Part(0, chunk.paths, (each.node,), {}), each.columns, each.distributions)
-                    for point, each in zip(chunk.range, found, strict=True)
-                ]
-                summaries.append((chunk.point, np.stack([each.columns for each in found])))
+                made, columns = records_of(chunk, parts, known, task.metrics, task.whole)
+                records += made
+                if columns is not None:
+                    summaries.append((chunk.point, columns))
             mark = mark_of(task.digest, task.first, task.stop)
             return Finished(
                 task.first,
@@ -268,6 +264,39 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         kind = type(error) if isinstance(error, MCMMError) else None
         message = str(error) if kind else f"{type(error).__name__}: {error}"
         return Failure(point, kind, message, traceback.format_exc())
+
+
+def records_of(
+    chunk: Chunk, parts: Sequence[Part], known: Sequence[bool], metrics: tuple[str, ...], whole: int
+) -> tuple[list[Record], FloatArray | None]:
+    """Make what is kept of a chunk.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        The chunk, or one with some of its points.
+    parts : sequence of Part
+        What is known of the paths of each of its points.
+    known : sequence of bool
+        Whether the means of each point's controls are.
+    metrics : tuple of str
+        The metrics of its paths.
+    whole : int
+        How many paths make a point whole.
+
+    Returns
+    -------
+    tuple of list of Record and ndarray of shape (points, columns)
+        The records, and the points' rows of the summary; None unless they are whole.
+    """
+    if chunk.paths != whole:
+        return [Record(*pair) for pair in zip(chunk.range, parts, strict=True)], None
+    found = summaries_of(parts, metrics, known)
+    records = [
+        Record(point, Part(0, chunk.paths, (each.node,), {}), each.columns, each.distributions)
+        for point, each in zip(chunk.range, found, strict=True)
+    ]
+    return records, np.stack([each.columns for each in found])
 
 
 def rows_of(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:

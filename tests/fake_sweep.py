@@ -17,6 +17,7 @@ from mcmm.distributions import Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
 from mcmm.scenario import Scenario
+from mcmm.sensitivity import sensitivity
 from mcmm.study import Study
 from mcmm.summaries import Part, rows_of, summaries_of, summary_names
 
@@ -82,6 +83,9 @@ class FakeSweep:
             for point, node in enumerate(nodes)
             if point != baseline
         ]
+
+    def sensitivity(self, column: str) -> pd.DataFrame:
+        return sensitivity(self.study, self.summary, column)
 
     def values(self, point: int, metric: str) -> np.ndarray:
         return self._values[point][NAMES.index(metric)]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fake_sweep import HOSTILE, MANY, data_of, sweep
 
+from mcmm.distributions import LEVELS, Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
-from mcmm.distributions import LEVELS, Distribution
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page, write_page

@@ -64,13 +64,17 @@ def figures_data(findings: Findings) -> dict[str, Any]:
     columns = _columns(findings)
     distributions, settlement = _distributions(findings)
     labels = [point_label(result, row) for row in range(len(findings.order))]
+    axes = _axes(findings)
+    cells = math.prod(len(axis["values"]) for axis in axes)
     return {
         "paths": findings.paths,
         "points": [
             {"id": int(point), "label": label}
             for point, label in zip(result.points.index, labels, strict=True)
         ],
-        "axes": _axes(findings),
+        "axes": axes,
+        # Points that leave most cells of the axes' grid empty are shown as dots and not as a heatmap.
+        "scattered": cells > 4 * len(findings.order),
         "columns": columns,
         "menu": _menu(columns),
         "errors": _errors(findings, columns),
@@ -128,6 +132,8 @@ def _axes(findings: Findings) -> list[dict[str, Any]]:
                 "short": short,
                 "unit": settings[name].unit,
                 "description": settings[name].description,
+                "numeric": all(isinstance(value, (int, float, np.number)) for value in values.values())
+                and all(math.isfinite(float(value)) for value in values.values()),
                 "values": texts,
                 "of": [texts.index(cell) for cell in cells],
             }

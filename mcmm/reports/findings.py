@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -140,7 +141,7 @@ def can_halt(scenario: Any) -> bool:
 def point_label(result: SweepResult, row: int) -> str:
     """Write a point's settings on its axes: ``"base_spread 0.06, inventory_limit 100"``."""
     short = short_names(list(result.points.columns))
-    values = {name: numbers.setting_text(result.points[name].iloc[row]) for name in short}
+    values = {name: numbers.short_text(result.points[name].iloc[row]) for name in short}
     return ", ".join(f"{short[name]} {value}" for name, value in values.items())
 
 
@@ -293,6 +294,16 @@ class Findings:
         """Name a point by its number and its settings."""
         label = point_label(self.result, row)
         return f"point {self.result.points.index[row]}" + (f" ({label})" if label else "")
+
+    @cached_property
+    def sensitivity(self) -> dict[str, dict[str, float]]:
+        """Give each axis' Sobol indices of the objective; nothing for other designs or an unknown one."""
+        try:
+            table = self.result.sensitivity(self.objective)
+        except InputError:
+            return {}
+        rows = zip(table.index, table.to_dict("records"), strict=True)
+        return {str(name): {str(key): float(value) for key, value in row.items()} for name, row in rows}
 
     def sentences(self) -> tuple[str, ...]:
         """Answer in three sentences: the best point, its tail, what cannot be told apart from it."""

@@ -20,7 +20,7 @@ __all__ = ["page", "write_page"]
 
 PNL = "pnl_settled"
 #: The page's script, in the order in which it runs.
-SCRIPTS = ("core", "distributions", "map", "tradeoff", "attribution", "start")
+SCRIPTS = ("core", "distributions", "scatter", "map", "tradeoff", "attribution", "start")
 
 
 def write_page(findings: Findings, path: str | os.PathLike[str]) -> None:
@@ -74,6 +74,7 @@ def page(findings: Findings) -> str:
         tiles=_tiles(findings),
         points=_points(findings),
         notes=_notes(findings),
+        sensitivity=_sensitivity(findings),
         settings=_settings(findings),
         provenance=_provenance(findings),
         has_map=any(len(axis["values"]) > 1 for axis in data["axes"]),
@@ -141,7 +142,7 @@ def _points(findings: Findings) -> dict[str, Any]:
     for name, short in short_names(list(result.points.columns)).items():
         values = result.points[name].tolist()
         sortable = all(isinstance(value, (int, float)) for value in values)
-        texts = [numbers.setting_text(value) for value in values]
+        texts = [numbers.short_text(value) for value in values]
         columns.append(
             _Column(short, name, texts, [float(value) for value in values] if sortable else [*texts])
         )
@@ -199,6 +200,19 @@ def _points(findings: Findings) -> dict[str, Any]:
         [(column.texts[row], _sort_key(column.keys[row]), column.first) for column in columns] for row in rows
     ]
     return {"columns": columns, "rows": [(marks.get(row, ""), row, cells[row]) for row in rows]}
+
+
+def _sensitivity(findings: Findings) -> list[tuple[str, str, str, str, str]]:
+    """List each axis' Sobol indices with their intervals; none for other designs."""
+    rows = []
+    for name, found in findings.sensitivity.items():
+        first, total = (
+            [_minus(numbers.fixed(found[f"{order}_order{part}"], 2)) for part in ("", "_low", "_high")]
+            for order in ("first", "total")
+        )
+        texts = (first[0], f"{first[1]} to {first[2]}", total[0], f"{total[1]} to {total[2]}")
+        rows.append((name, *texts))
+    return rows
 
 
 def _sort_key(value: float | str) -> str:

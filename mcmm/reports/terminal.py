@@ -101,6 +101,10 @@ def print_report(findings: Findings, console: Console) -> None:
     for columns in _pack(groups, [marks, points], min(WIDTH, console.width)):
         console.print()
         _print_table(console, columns, bold, split)
+    indices = findings.sensitivity
+    if indices:
+        console.print()
+        _print_table(console, _index_columns(indices), [], None)
     console.print()
     for note in _notes(findings, rows, left_out):
         _say(console, note, "dim")
@@ -225,7 +229,7 @@ def _axis_columns(findings: Findings, rows: list[int]) -> list[_Column]:
     points = findings.result.points
     columns = []
     for name, short in short_names(list(points.columns)).items():
-        cells = [numbers.setting_text(points[name].iloc[row]) for row in rows]
+        cells = [numbers.short_text(points[name].iloc[row]) for row in rows]
         cells = [cell if len(cell) <= 24 else cell[:21] + "..." for cell in cells]
         columns.append(_Column(short.replace("_", "\n").replace(".", ".\n"), cells))
     return columns
@@ -268,6 +272,20 @@ def _number_groups(findings: Findings, rows: list[int]) -> list[list[_Column]]:
         for key, name in (("value_at_risk", "VaR"), ("expected_shortfall", "ES"))
     ]
     return [main, [*quantiles, *tails]]
+
+
+def _index_columns(indices: dict[str, dict[str, float]]) -> list[_Column]:
+    """Make the table of Sobol indices: alone and with interactions, each with its 95% interval."""
+    columns = [_Column("setting", list(indices), text=True)]
+    for order, heading in (("first_order", "first\norder"), ("total_order", "total\norder")):
+        rows = indices.values()
+        columns.append(_Column(heading, [numbers.fixed(row[order], 2) for row in rows]))
+        intervals = [
+            f"{numbers.fixed(row[f'{order}_low'], 2)} to {numbers.fixed(row[f'{order}_high'], 2)}"
+            for row in rows
+        ]
+        columns.append(_Column("95%\ninterval", intervals))
+    return columns
 
 
 def _pack(groups: list[list[_Column]], first: list[_Column], width: int) -> list[list[_Column]]:
@@ -376,6 +394,11 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
             "The mean is estimated with control variates: the luck of inventory and of settlement, which is "
             "0 on average, is taken out. gain: how many times smaller that makes its variance than the plain "
             "mean's (1 where takers know the outcome and it is not 0)."
+        )
+    if findings.sensitivity:
+        notes.append(
+            f"Order: Sobol indices, the share of the variance of the {describe(findings.objective)} over the "
+            "axes' ranges that a setting makes alone (first) and with its interactions (total)."
         )
     if not all(findings.halting[row] for row in rows):
         notes.append("none: no breaker is set, so no path can halt.")

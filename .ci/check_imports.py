@@ -15,16 +15,37 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("files", "markets", "metrics", "moments", "schedule", "settings", "tables"),
-    ("scenario", "statistics"),
+    (
+        *("axes", "console", "expressions", "files", "markets", "metrics", "moments", "schedule", "settings"),
+        *("sketch", "tables"),
+    ),
+    ("controls", "designs", "distributions", "scenario", "statistics", "summaries"),
     ("policies",),
     ("simulation",),
     ("_isa",),
     ("engine", "orders", "plan"),
-    ("chunks", "designs", "store", "study", "tasks"),
+    (
+        "chunks",
+        "comparison",
+        "datasets",
+        "directory",
+        "packing",
+        "precision",
+        "records",
+        "refusals",
+        "rounds",
+        "sensitivity",
+        "shelf",
+        "store",
+        "study",
+        "tasks",
+        "workers",
+    ),
     ("runner",),
+    ("estimate", "listing", "verification"),
     ("reports",),
-    ("arguments", "console"),
+    ("arguments",),
+    ("sweep_commands",),
     ("cli",),
     ("__main__",),
 )
@@ -32,7 +53,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
 CORE = ("_core", "_isa")
 CORE_USERS = ("engine", "plan", "_isa")
 # Slow to import: only inside the function that needs it.
-HEAVY = ("jinja2", "joblib", "pandas", "plotly", "pyarrow", "rich", "scipy.stats")
+HEAVY = (
+    *("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats"),
+    "xarray",
+)
 LONGEST = 500
 CHECKED_FOR_LENGTH = ("mcmm", "tests", "benchmarks", ".ci", "setup.py")
 

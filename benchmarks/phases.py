@@ -341,10 +341,10 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
 def _explained(processor: dict[str, float], isa: str) -> str:
     limits = ", ".join(f"{limit:g} {kind}" for kind, limit in LIMITS.items())
     return (
-        f"Per path-step, the {isa} build at {processor['gigahertz']:.2f} GHz; medians. `at least` is the least "
-        f"number of cycles in which the processor could execute the loop's instructions: {limits} a cycle, "
-        f"{processor['divide']:.1f} cycles for a vector's division and {processor['root']:.1f} for its square "
-        "root (measured); `by` is what it is that takes as long. Instructions are counted as they are "
+        f"Per path-step, the {isa} build at {processor['gigahertz']:.2f} GHz; medians. `at least` is the "
+        f"least number of cycles in which the processor could do the loop's instructions: {limits} a cycle, "
+        f"{processor['divide']:.1f} cycles for a vector's division and {processor['root']:.1f} for its "
+        "square root (measured); `by` is what it is that takes as long. Instructions are counted as they are "
         "executed; a vector is as wide as the build's. `python -m benchmarks.phases` takes any scenario of "
         "`benchmarks/cases.py`."
     )

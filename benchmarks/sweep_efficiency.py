@@ -1,12 +1,16 @@
-"""How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [STUDY] [JOBS]``.
+"""How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [CASE] [JOBS]``.
 
-The core's time for the study is taken from every seventh point, before and after the sweep, on as many
-threads as the sweep has workers, so that what the cores share (memory, heat, neighbours) counts alike.
-Efficiency is that time over the sweep's wall time, summaries, Parquet and resumable files included.
+CASE is ``small`` (10,000 points x 1,000 paths x 500 steps), ``big`` (10 points x 1,000,000 paths x 500 steps)
+or a study's file; without one, both and ``sweeps/risk_limits.toml`` are run. The core's time for the study is
+taken from a sample of its chunks, before and after the sweep, on as many threads as the sweep has workers, so
+that what the cores share (memory, heat, neighbours) counts alike. Efficiency is that time over the sweep's
+wall time, summaries, Parquet and resumable files included; beside it stands the same ratio of processor time,
+which neighbours disturb less.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 import time
@@ -15,34 +19,81 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mcmm
+from mcmm.chunks import plan
 from mcmm.engine import cores, run_rows
 
-EVERY = 7
+CASES = {
+    "small": ("10,000 points x 1,000 paths x 500 steps", 100, 100, 1_000),
+    "big": ("10 points x 1,000,000 paths x 500 steps", 5, 2, 1_000_000),
+}
+SAMPLE = 40  # chunks
 
 
-def core_seconds(study: mcmm.Study, jobs: int) -> float:
-    """The wall time that the core alone would take for the study."""
-    points = range(0, study.count, EVERY)
-    started = time.perf_counter()
+def case(name: str) -> mcmm.Study:
+    """A study of one of the cases, over base spreads and inventory limits."""
+    if name not in CASES:
+        return mcmm.Study.load(name)
+    title, spreads, limits, paths = CASES[name]
+    axes = {
+        "quoting.base_spread": {"low": 0.02, "high": 0.2, "count": spreads},
+        "risk.inventory_limit": {
+            "low": 25,
+            "high": 400,
+            "count": limits,
+            "integer": True,
+        },
+    }
+    return mcmm.Study(name=title, scenario={"steps": 500}, paths=paths, seed=7, points={"axes": axes})
+
+
+def core_seconds(study: mcmm.Study, jobs: int) -> tuple[float, float]:
+    """The wall time and the processor time that the core alone would take for the study."""
+    cut = plan(study)
+    # Multiples of the threads' number, so that none idles at the end.
+    count = min(-(-SAMPLE // jobs) * jobs, len(cut))
+    chosen = [cut[place * len(cut) // count] for place in range(count)]
+    scenarios = {point: study.scenario_at(point) for chunk in chosen for point in chunk.range}
+
+    def work(place: int) -> None:
+        for point in chosen[place].range:
+            run_rows(scenarios[point], study.seed, chosen[place].first_path, chosen[place].paths)
+
+    started, processor = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda point: run_rows(study.scenario_at(point), study.seed, 0, study.paths), points))
-    return (time.perf_counter() - started) * study.count / len(points)
+        list(pool.map(work, range(count)))
+    share = sum(chunk.path_steps for chunk in chosen) / study.path_steps()
+    return (time.perf_counter() - started) / share, (time.process_time() - processor) / share
+
+
+def measure(name: str, jobs: int) -> None:
+    study = case(name)
+    before = core_seconds(study, jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        started, processor = time.perf_counter(), time.process_time()
+        result = mcmm.sweep(study, out=Path(folder) / "run", jobs=jobs)
+        wall, processor = time.perf_counter() - started, time.process_time() - processor
+        files = [path for path in result.directory.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+    alone, processor_alone = (
+        (one + other) / 2 for one, other in zip(before, core_seconds(study, jobs), strict=True)
+    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(
+        f"{study.name}: the core alone {alone:.2f} s, the sweep {wall:.2f} s: {alone / wall:.1%} on {jobs} "
+        f"workers ({processor_alone / processor:.1%} of the processor's time); "
+        f"{(processor - processor_alone) / study.count * 1e3:.3f} ms a point beside the core; "
+        f"{len(files)} files, {size / 1e6:,.1f} MB; {memory:,.0f} MB of memory",
+        flush=True,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
-    study = mcmm.Study.load(arguments[0] if arguments else "sweeps/risk_limits.toml")
-    jobs = int(arguments[1]) if len(arguments) > 1 else cores()
     import pandas  # noqa: F401  (what a sweep imports once is not its overhead)
     import pyarrow.parquet  # noqa: F401
 
-    before = core_seconds(study, jobs)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        mcmm.sweep(study, out=Path(folder) / "run", jobs=jobs)
-        wall = time.perf_counter() - started
-    alone = (before + core_seconds(study, jobs)) / 2
-    share = f"{alone / wall:.1%} on {jobs} workers"
-    print(f"{study.name}: the core alone {alone:.2f} s, the sweep {wall:.2f} s: {share}")
+    jobs = int(arguments[1]) if len(arguments) > 1 else cores()
+    for name in arguments[:1] or [*CASES, "sweeps/risk_limits.toml"]:
+        measure(name, jobs)
 
 
 if __name__ == "__main__":

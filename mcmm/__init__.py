@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mcmm.simulation import Simulation as Simulation
     from mcmm.store import SweepResult as SweepResult
     from mcmm.study import Study as Study
+    from mcmm.verification import Verification as Verification
+    from mcmm.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -32,21 +34,25 @@ __all__ = [
     "Simulation",
     "Study",
     "SweepResult",
+    "Verification",
     "__version__",
     "errors",
     "report",
     "simulate",
     "sweep",
+    "verify",
 ]
 
 _HOME = {
     "Scenario": "mcmm.scenario",
     "Simulation": "mcmm.simulation",
     "Study": "mcmm.study",
+    "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
     "report": "mcmm.reports",
     "simulate": "mcmm.engine",
     "sweep": "mcmm.runner",
+    "verify": "mcmm.verification",
 }
 
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from mcmm.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_jobs", "check_output", "check_paths", "parse_settings", "read_orders", "write_frame"]
+__all__ = [
+    "JobsOption",
+    "check_jobs",
+    "check_output",
+    "check_paths",
+    "parse_settings",
+    "read_orders",
+    "write_frame",
+]
+
+
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", help="Workers; -1 is one a core. No result depends on it.")
+]
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
@@ -57,7 +72,7 @@ def check_jobs(jobs: int) -> None:
         raise InputError(f"--jobs: must be >= 1 and <= 1024, or -1 for one a core, got {jobs}")
 
 
-def check_paths(paths: int, *, saved: bool = False, numbers: int = 28) -> None:
+def check_paths(paths: int, *, saved: bool = False, numbers: int = 31) -> None:
     """Refuse no paths, and more than this machine holds rows for, with the copies that a saved file takes."""
     import os
 

@@ -1,22 +1,24 @@
-"""Chunks: how a study's work is cut up, and how one chunk's rows are put in Parquet.
+"""Chunks: how a study's work is cut up, and the rows of some chunks as Parquet.
 
-The cut depends on the study alone, never on the machine or the number of workers, so a sweep can be stopped
-on one machine and finished on another. A chunk holds whole points packed together, or a range of the paths of
-a big one.
+The cut depends on the study alone, never on the machine, the number of workers or their speed, so a sweep can
+be stopped on one machine and finished on another, and any part of it computed again and compared. A chunk
+holds whole points packed together, or a range of the paths of a big one. It is small: how many of them make
+the task that a worker gets is for `mcmm.packing` to say, from a measured rate.
 
-A chunk's file has the columns ``point``, ``path`` and the metrics as float64, bit for bit as the core gave
-them. Of the encodings measured (28 metrics x 10,000 paths, one core), byte-stream-split with LZ4 takes 1.4 ms
-and makes 1.2 MB. Plain pages take 0.9 ms and 2.2 MB; LZ4 with dictionaries for whole numbers 2.5 ms and
-1.1 MB; zstd 2.9 ms and 1.0 MB; dictionaries throughout, pyarrow's default, over 6 ms. The core's own time for
-these rows is 80 to 100 ms at 1,000 steps.
+A file holds consecutive chunks, as columns ``point``, ``path`` and the metrics as float64, bit for bit as the
+core gave them. Of the encodings measured (28 metrics x 10,000 paths, one core), byte-stream-split with LZ4
+takes 1.4 ms and makes 1.2 MB. Plain pages take 0.9 ms and 2.2 MB; LZ4 with dictionaries for whole numbers
+2.5 ms and 1.1 MB; zstd 2.9 ms and 1.0 MB; dictionaries throughout, pyarrow's default, over 6 ms. The core's
+own time for these rows is 80 to 100 ms at 1,000 steps.
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,24 +29,31 @@ from mcmm.metrics import NAMES
 if TYPE_CHECKING:
     from mcmm.study import Study
 
-__all__ = ["SCHEMA_VERSION", "Chunk", "decode", "encode", "plan"]
+__all__ = ["SCHEMA_VERSION", "Chunk", "Plan", "decode", "encode", "plan", "segments"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-# A chunk is what is lost when a sweep is killed, and what progress advances by: 0.3 s of one core.
-_LARGEST = 32_000_000
-# In a small study fewer points make a chunk, to keep all cores busy to the end; below this, files cost more
-# than they hold.
-_SMALLEST = 2_000_000
-_CHUNKS = 128
+# The most path-steps in a chunk, 0.1 s of one core or less: what tasks are packed of, and what the last ones
+# to run differ by. In a small study less, to keep all cores busy to the end; in a huge one more, so that the
+# plan of it fits in memory.
+_LARGEST = 16_000_000
+_SMALLEST = 500_000
+_CHUNKS, _CHUNKS_WANTED = 128, 250_000
+# A point that is less than this share of the study, up to half a second of work, is not cut all the same: its
+# worker can then summarise it, and no values need be kept for it.
+_SHARES, _LARGEST_SHARE = 256, 64_000_000
 # 30 MB of metrics: what a worker holds of a chunk of short paths.
 _ROWS = 131_072
 # Ranges of paths start at multiples of the first, which the core's blocks and the summary's divide; of very
 # long paths, at multiples of the second.
 _PATHS, _LONG_PATHS = 4096, 256
-_CHUNKS_AT_MOST = 1_000_000
+_CHUNKS_AT_MOST = 2_000_000
+# The most rows in a compacted file, some 120 MB, and in one of its row groups: what reading a path must read.
+_SEGMENT_ROWS = 1_048_576
+_GROUP_ROWS = 65_536
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Chunk:
     first_path, paths : int
         The paths of each of these points.
     path_steps : int
-        The work, paths times steps over its points, and times markets where there are several.
+        The work, paths times steps over its points.
     """
 
     index: int
@@ -81,94 +90,201 @@ class Chunk:
         return range(self.point, self.point + self.points)
 
 
-def plan(study: Study) -> list[Chunk]:
-    """Cut a study into chunks.
+class Plan(Sequence[Chunk]):
+    """The chunks of a study, in order of point and path; a few numbers each, for there may be millions.
+
+    Parameters
+    ----------
+    table : array of int
+        Point, points, first path, paths and path-steps of each chunk, one after the other.
+
+    Attributes
+    ----------
+    row_ends : ndarray of shape (chunks + 1,)
+        Rows before each chunk, and in all.
+    path_step_ends : ndarray of shape (chunks + 1,)
+        Path-steps before each chunk, and in all.
+    """
+
+    def __init__(self, table: array[int]) -> None:
+        self._table: IntArray = np.array(table, dtype=np.int64).reshape(-1, 5)
+        self.row_ends: IntArray = np.concatenate([[0], np.cumsum(self._table[:, 1] * self._table[:, 3])])
+        self.path_step_ends: IntArray = np.concatenate([[0], np.cumsum(self._table[:, 4])])
+
+    def __len__(self) -> int:
+        """Return how many chunks there are."""
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Chunk: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Chunk]: ...
+    def __getitem__(self, index: int | slice) -> Chunk | list[Chunk]:
+        """Return a chunk, or those of a slice."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return Chunk(index, *(int(value) for value in self._table[index]))
+
+    def rows(self, first: int, stop: int) -> int:
+        """Return how many rows the chunks from ``first`` to before ``stop`` have."""
+        return int(self.row_ends[stop] - self.row_ends[first])
+
+    def path_steps(self, first: int, stop: int) -> int:
+        """Return the work in the chunks from ``first`` to before ``stop``."""
+        return int(self.path_step_ends[stop] - self.path_step_ends[first])
+
+    def of_point(self, point: int) -> range:
+        """Return the places of the chunks that hold a point's paths."""
+        starts = self._table[:, 0]
+        stop = int(np.searchsorted(starts, point, side="right"))
+        return range(int(np.searchsorted(starts, starts[stop - 1])), stop)
+
+    def split_points(self, paths: float) -> list[int]:
+        """Return the points of which no chunk holds all of ``paths``."""
+        split = self._table[self._table[:, 3] < paths, :2]
+        return [
+            point
+            for first, points in np.unique(split, axis=0).tolist()
+            for point in range(first, first + points)
+        ]
+
+    def first_of_points(self) -> IntArray:
+        """Return the places of the chunks that begin with a point's first path."""
+        return np.flatnonzero(self._table[:, 2] == self._table[:1, 2])
+
+    def place(self, point: int, first_path: int) -> int:
+        """Return the place of the chunk that holds a point's paths from ``first_path`` on."""
+        places = self.of_point(point)
+        starts = self._table[places.start : places.stop, 2]
+        return places.start + int(np.searchsorted(starts, first_path, side="right")) - 1
+
+
+def plan(
+    study: Study, points: Sequence[int] | None = None, first_path: int = 0, paths: int | None = None
+) -> Plan:
+    """Cut a study, or a round of it, into chunks.
 
     Parameters
     ----------
     study : Study
         The study; only its points, paths and steps matter.
+    points : sequence of int, optional
+        Points that the round is about, ascending; all if left out.
+    first_path, paths : int, optional
+        The round's paths of each; all of the study's if left out.
 
     Returns
     -------
-    list of Chunk
-        In order of point and path. Every path of every point is in one of them.
+    Plan
+        Every path of every point is in one of its chunks.
 
     Raises
     ------
     StudyError
-        If there would be more than a million.
+        If there would be more than two millions.
     """
-    target = min(max(study.path_steps() // _CHUNKS, _SMALLEST), _LARGEST)
-    if study.path_steps() // target > _CHUNKS_AT_MOST:
+    chosen = range(study.count) if points is None else points
+    paths = study.paths if paths is None else paths
+    costs = [paths * steps for steps in study.all_steps(chosen)]
+    path_steps = sum(costs)
+    largest = max(_LARGEST, path_steps // _CHUNKS_WANTED)
+    whole = max(largest, min(path_steps // _SHARES, _LARGEST_SHARE))
+    target = min(max(path_steps // _CHUNKS, _SMALLEST), largest)
+    if max(path_steps // largest, len(chosen) * paths // _ROWS) > _CHUNKS_AT_MOST:
         raise StudyError(
-            f"paths: {study.count:,} points x {study.paths:,} paths take {study.path_steps():.2g} "
-            f"path-steps, more than one study may ({_CHUNKS_AT_MOST * target:.2g})"
+            f"paths: {len(chosen):,} points x {paths:,} paths are more than one study may have "
+            f"({_CHUNKS_AT_MOST * _ROWS:.2g} in all)"
         )
-    # A table's width: with several markets each has its columns.
-    most_rows = max(_ROWS * len(NAMES) // len(study.scenario.columns), 1)
-    chunks: list[Chunk] = []
-    first, path_steps = 0, 0
-    for point in range(study.count):
-        cost = study.paths * study.steps_at(point) * study.scenario.market_count
-        packed = point - first
-        if packed and (path_steps + cost > target or (packed + 1) * study.paths > most_rows):
-            chunks.append(Chunk(len(chunks), first, packed, 0, study.paths, path_steps))
-            first, path_steps = point, 0
-        if cost > _LARGEST or study.paths > most_rows:
-            chunks.extend(_split(len(chunks), point, study.paths, cost, most_rows))
-            first = point + 1
-        else:
-            path_steps += cost
-    if first < study.count:
-        chunks.append(Chunk(len(chunks), first, study.count - first, 0, study.paths, path_steps))
-    return chunks
+    table = array("q")
+    first, packed, packed_steps = 0, 0, 0
+    for point, cost in zip(chosen, costs, strict=True):
+        # Points of a chunk follow one another.
+        apart = point != first + packed
+        if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > _ROWS):
+            table.extend((first, packed, first_path, paths, packed_steps))
+            packed, packed_steps = 0, 0
+        if cost > whole or paths > _ROWS:
+            for row in _split(point, first_path, paths, cost, largest):
+                table.extend(row)
+            continue
+        first = first if packed else point
+        packed, packed_steps = packed + 1, packed_steps + cost
+    if packed:
+        table.extend((first, packed, first_path, paths, packed_steps))
+    return Plan(table)
 
 
-def _split(index: int, point: int, paths: int, cost: int, most_rows: int) -> Iterator[Chunk]:
+def _split(
+    point: int, first_path: int, paths: int, cost: int, largest: int
+) -> Iterator[tuple[int, int, int, int, int]]:
     """Cut the paths of one big point into ranges."""
     steps = cost // paths
-    unit = _PATHS if _PATHS * steps <= _LARGEST and most_rows >= _PATHS else _LONG_PATHS
-    size = max(min(_LARGEST // steps, most_rows) // unit, 1) * unit
-    for place, first in enumerate(range(0, paths, size)):
+    unit = _PATHS if _PATHS * steps <= largest else _LONG_PATHS
+    size = max(min(largest // steps, _ROWS) // unit, 1) * unit
+    for first in range(0, paths, size):
         taken = min(size, paths - first)
-        yield Chunk(index + place, point, 1, first, taken, steps * taken)
+        yield point, 1, first_path + first, taken, steps * taken
 
 
-def encode(chunk: Chunk, values: FloatArray, digest: str, names: Sequence[str] = NAMES) -> bytes:
-    """Put a chunk's rows in Parquet.
+def segments(plan: Plan) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of chunks that are put in one file once all of them are there.
+
+    A file of its own for every task would leave thousands; these are as few as can still be read and mended
+    piece by piece. They begin with a point, unless a point is too big for one.
+
+    Yields
+    ------
+    tuple of int
+        The first chunk and the one after the last. The ranges cover the plan, in order.
+    """
+    starts = plan.first_of_points()
+    first = 0
+    while first < len(plan):
+        stop = int(np.searchsorted(plan.row_ends, plan.row_ends[first] + _SEGMENT_ROWS, side="right")) - 1
+        stop = max(stop, first + 1)
+        if stop < len(plan):
+            whole = int(starts[np.searchsorted(starts, stop, side="right") - 1])
+            stop = whole if whole > first else stop
+        yield first, stop
+        first = stop
+
+
+def encode(chunks: Sequence[Chunk], values: FloatArray, digest: str, names: Sequence[str] = NAMES) -> bytes:
+    """Put the rows of consecutive chunks in Parquet.
 
     Parameters
     ----------
-    chunk : Chunk
-        The chunk.
+    chunks : sequence of Chunk
+        The chunks.
     values : ndarray of shape (metrics, rows)
-        Its rows, point by point and in path order.
+        Their rows, chunk by chunk, point by point and in path order.
     digest : str
         The study's, kept in the file so that no other study can take it for its own.
     names : sequence of str
-        What the rows of values are.
+        The metrics.
 
     Returns
     -------
     bytes
-        The file.
+        The file. The same rows give the same bytes, whoever computed them.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    points = np.repeat(np.arange(chunk.point, chunk.point + chunk.points), chunk.paths)
-    paths = np.tile(np.arange(chunk.first_path, chunk.first_path + chunk.paths), chunk.points)
+    points = [np.repeat(np.arange(chunk.point, chunk.point + chunk.points), chunk.paths) for chunk in chunks]
+    ranges = [np.arange(chunk.first_path, chunk.first_path + chunk.paths) for chunk in chunks]
+    paths = [np.tile(range_, chunk.points) for chunk, range_ in zip(chunks, ranges, strict=True)]
     fields = [pa.field(name, pa.int64(), nullable=False) for name in ("point", "path")]
     fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
-    mark = json.dumps({"schema": SCHEMA_VERSION, "study": digest, "chunk": chunk.index}, sort_keys=True)
-    schema = pa.schema(fields, metadata={"mcmm": mark})
-    table = pa.Table.from_arrays([pa.array(column) for column in (points, paths, *values)], schema=schema)
+    schema = pa.schema(fields, metadata={"mcmm": _mark(chunks[0].index, chunks[-1].index + 1, digest)})
+    columns = (np.concatenate(points), np.concatenate(paths), *values)
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
-        row_group_size=max(table.num_rows, 1),
+        row_group_size=_GROUP_ROWS,
         compression="lz4",
         use_dictionary=False,
         use_byte_stream_split=list(names),
@@ -178,19 +294,34 @@ def encode(chunk: Chunk, values: FloatArray, digest: str, names: Sequence[str] =
     return bytes(memoryview(sink.getvalue()))
 
 
-def decode(source: Any, chunk: Chunk, digest: str, names: Sequence[str] = NAMES) -> FloatArray:
-    """Read metrics of a chunk's file.
+def _mark(first: int, stop: int, digest: str) -> str:
+    return json.dumps({"schema": SCHEMA_VERSION, "study": digest, "chunks": [first, stop]}, sort_keys=True)
+
+
+def decode(
+    source: Any,
+    chunks: tuple[int, int],
+    rows: int,
+    digest: str,
+    names: Sequence[str] = NAMES,
+    part: tuple[int, int] | None = None,
+) -> FloatArray:
+    """Read metrics from the file of some chunks.
 
     Parameters
     ----------
     source : path or file-like
         What `encode` made.
-    chunk : Chunk
-        The chunk that it must be.
+    chunks : tuple of int
+        The first chunk that it must have, and the one after the last.
+    rows : int
+        How many rows these have.
     digest : str
         The digest of the study that it must be of.
     names : sequence of str
         Which metrics.
+    part : tuple of int, optional
+        The first row to read and the one after the last; all of them if left out.
 
     Returns
     -------
@@ -200,22 +331,30 @@ def decode(source: Any, chunk: Chunk, digest: str, names: Sequence[str] = NAMES)
     Raises
     ------
     StoreError
-        If it is not that chunk of that study, or cannot be read. Not all damage shows in a file itself.
+        If it does not hold those chunks of that study, or cannot be read. Not all damage shows in a file
+        itself.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    begin, end = (0, rows) if part is None else part
     try:
         with pq.ParquetFile(source) as file:
-            mark = json.loads((file.schema_arrow.metadata or {}).get(b"mcmm", b"{}"))
-            if mark != {"schema": SCHEMA_VERSION, "study": digest, "chunk": chunk.index}:
+            mark = (file.schema_arrow.metadata or {}).get(b"mcmm", b"")
+            if mark != _mark(*chunks, digest).encode():
                 raise StoreError("is not this study's chunk")
-            if file.metadata.num_rows != chunk.rows:
-                raise StoreError(f"has {file.metadata.num_rows} rows in place of {chunk.rows}")
-            table = file.read(columns=list(names), use_threads=False)
+            if file.metadata.num_rows != rows:
+                raise StoreError(f"has {file.metadata.num_rows} rows in place of {rows}")
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            ends = np.cumsum(sizes)
+            low, high = (int(np.searchsorted(ends, row, side="right")) for row in (begin, end - 1))
+            groups = list(range(low, high + 1))
+            table = file.read_row_groups(groups, columns=list(names), use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"cannot be read: {str(error).splitlines()[0]}") from None
-    values = np.empty((len(names), chunk.rows))
+    begin -= int(ends[low]) - sizes[low]
+    end -= int(ends[low]) - sizes[low]
+    values = np.empty((len(names), end - begin))
     for row, name in enumerate(names):
-        values[row] = table.column(name).to_numpy()
+        values[row] = table.column(name).slice(begin, end - begin).to_numpy()
     return values

@@ -1,7 +1,8 @@
 """The ``mcmm`` command.
 
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
-files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
+files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. The
+commands about sweeps are in `mcmm.sweep_commands`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mcmm import __version__
-from mcmm.arguments import check_jobs, check_output, check_paths, parse_settings, read_orders, write_frame
-from mcmm.console import ProgressBar, duration, print_error, rate
+from mcmm import __version__, sweep_commands
+from mcmm.arguments import (
+    JobsOption,
+    check_jobs,
+    check_output,
+    check_paths,
+    parse_settings,
+    read_orders,
+    write_frame,
+)
+from mcmm.console import Interrupted, ProgressBar, duration, print_error, rate
 from mcmm.errors import InputError, MCMMError
 
 __all__ = ["app", "main"]
@@ -46,17 +54,6 @@ _USAGE_ERROR: type[Exception] = next(
 )
 
 
-class Interrupted(Exception):
-    """Ctrl-C, with what it leaves behind."""
-
-
-class Backend(StrEnum):
-    """Where a sweep's tasks run."""
-
-    threading = "threading"
-    loky = "loky"
-
-
 def _show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
@@ -76,9 +73,7 @@ def _mcmm(
         typer.echo(context.get_help())
 
 
-JobsOption = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", help="Workers; -1 is one a core. No result depends on it.")
-]
+sweep_commands.add_to(app)
 
 
 @app.command(
@@ -199,51 +194,6 @@ def simulate(
 @app.command(
     epilog=(
         "Examples:\n\n"
-        "  mcmm sweep sweeps/quickstart.toml\n\n"
-        "  mcmm sweep sweeps/risk_limits.toml --out runs/limits --jobs 4\n\n"
-        "Interrupted or killed, it goes on where it was when it is run again."
-    )
-)
-def sweep(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to sweep, over which points.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Run directory; runs/STUDY if not given."),
-    ] = None,
-    jobs: JobsOption = -1,
-    backend: Annotated[
-        Backend,
-        typer.Option("--backend", help="Threads (the core runs outside Python's lock) or loky's processes."),
-    ] = Backend.threading,
-) -> None:
-    """Run a study: every point of its grid, streamed to a run directory, then reported.
-
-    Prints the report, writes it as one page (report.html in the run directory) and says where. All points
-    share the seed, so that they differ by their settings and not by luck. What is finished is on disk: run it
-    again and it resumes.
-    """
-    from mcmm.reports import report as make_report
-    from mcmm.runner import sweep as run_sweep
-    from mcmm.study import Study
-
-    loaded = Study.load(study)
-    check_jobs(jobs)
-    directory = out if out is not None else Path("runs") / study.stem
-    progress = ProgressBar("sweeping")
-    try:
-        with progress:
-            result = run_sweep(loaded, out=directory, jobs=jobs, backend=backend.value, progress=progress)
-        page = directory / "report.html"
-        make_report(result, html=page)
-    except KeyboardInterrupt:
-        share = f"{progress.done / progress.total:.0%} done, " if progress.total else ""
-        raise Interrupted(f"{share}kept in {directory}; run the same command again to resume") from None
-    typer.echo(f"wrote {page}")
-
-
-@app.command(
-    epilog=(
-        "Examples:\n\n"
         "  mcmm report runs/quickstart\n\n"
         "  mcmm report runs/quickstart --html ~/quickstart.html\n\n"
         "  mcmm report paths.parquet"
@@ -359,7 +309,7 @@ def _print_simulation(run: Simulation) -> None:
     """Print one simulation's summary."""
     from rich.console import Console
 
-    from mcmm.reports.terminal import print_simulation
+    from mcmm.reports.one_run import print_simulation
 
     print_simulation(run, Console())
 

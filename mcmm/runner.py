@@ -7,14 +7,12 @@ run again computes only the chunks that are missing and ends with the same value
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 import time
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,32 +20,39 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mcmm import __version__, statistics
-from mcmm.chunks import SCHEMA_VERSION, Chunk
+from mcmm import __version__
+from mcmm.chunks import SCHEMA_VERSION
+from mcmm.console import ProgressBar
+from mcmm.controls import controls_known
+from mcmm.designs import Indices
+from mcmm.directory import SENSITIVITY, SUMMARY, RunDirectory, study_out
 from mcmm.errors import InputError, MCMMError
-from mcmm.store import RunDirectory, SweepResult, read_point
+from mcmm.packing import Packer
+from mcmm.rounds import Round, joined
+from mcmm.shelf import File
+from mcmm.store import SweepResult
 from mcmm.study import Study, summary_columns
-from mcmm.tasks import Failure, Finished, Stop, Task, compute, end_with, summaries_of
+from mcmm.summaries import Part, summaries_of
+from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
+from mcmm.workers import BACKENDS, Workers, WorkersLost
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BACKENDS", "SweepResult", "sweep"]
-
-BACKENDS = ("threading", "loky")
+__all__ = ["BACKENDS", "SweepResult", "sweep", "task_of"]
 
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 # Results that may wait to be written, for each worker, before no more work is handed out.
-_BACKLOG = 8
-MAX_JOBS = 1024
-"""The most workers."""
-# How often in a row, without a finished chunk, worker processes may be killed before the sweep gives up.
+_BACKLOG = 4
+# How often in a row, without a finished chunk, workers may be lost before the sweep gives up.
 _DEATHS = 3
 # How long an interrupted sweep waits for its threads to leave the core, in seconds.
 _PATIENCE = 1.0
+# How often a cluster is asked how many workers it has, in seconds.
+_RECOUNT = 5.0
 
 
 def sweep(
@@ -55,7 +60,8 @@ def sweep(
     out: str | Path | None = None,
     jobs: int = -1,
     backend: str = "threading",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    scheduler: str | None = None,
 ) -> SweepResult:
     """Run a study, or what is left of it.
 
@@ -67,12 +73,17 @@ def sweep(
         The run directory. If it has part of this study already, only the rest is computed; the result equals
         an uninterrupted run's in every value. Without it, a temporary one that lives as long as the result.
     jobs : int
-        Workers, up to 1024; -1 for one on each core.
-    backend : {"threading", "loky"}
-        Threads of this process (the core releases the GIL, so they lose nothing by it), or processes.
-    progress : callable, optional
-        Called in the calling thread with (path-steps done, path-steps in all), first with what is done
-        already and then after each chunk.
+        Workers, up to 1024; -1 for one on each core. A dask cluster's workers are all used.
+    backend : {"threading", "loky", "dask", "ray"}
+        Threads of this process (the core releases the GIL, so they lose nothing by it), processes, or the
+        workers of a cluster, which need the same version of mcmm.
+    progress : callable or bool, optional
+        True for a bar, in a terminal or a notebook, if it takes more than two seconds. Else what is called in
+        the calling thread with (path-steps done, path-steps in all), first with what is done already and then
+        after each task.
+    scheduler : str, optional
+        The cluster's address: ``"tcp://host:8786"`` for dask; for ray ``"auto"`` or ``"host:6379"``, without
+        which ray starts workers on this machine.
 
     Returns
     -------
@@ -81,24 +92,25 @@ def sweep(
     Raises
     ------
     InputError
-        If an argument is out of its range, or the directory cannot be made or written.
+        If an argument is out of its range, the cluster cannot be reached or has another mcmm, or the
+        directory cannot be made or written.
     StoreError
         If the directory holds another study, was made by another version, or another sweep is writing to it.
     MCMMError
-        If a point cannot be simulated, or workers are killed again and again; finished chunks are kept.
+        If a point cannot be simulated, workers are lost again and again, or none is heard of for minutes;
+        finished chunks are kept.
     KeyboardInterrupt
         If the user interrupts it, within a second or so; finished chunks are kept.
     """
     if not isinstance(study, Study):
         raise InputError(f"study: must be a Study, got {type(study).__name__}")
-    if backend not in BACKENDS:
-        raise InputError(f"backend: must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    workers = _workers(jobs)
+    workers = Workers(backend, jobs, scheduler)
     path = Path(tempfile.mkdtemp(prefix="mcmm-")) if out is None else Path(out)
     try:
         run = RunDirectory(path, study, durable=out is not None)
-        with run.locked() as manifest:
-            result = _Sweep(run, manifest, workers, backend, progress).result()
+        bar = ProgressBar("sweeping") if progress is True else nullcontext(progress or None)
+        with run.locked() as manifest, bar as told:
+            result = _Sweep(run, manifest, workers, told).result()
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
@@ -108,16 +120,24 @@ def sweep(
     return result
 
 
-def _workers(jobs: int) -> int:
-    """Return how many workers ``jobs`` asks for."""
-    import joblib
-
-    if type(jobs) is not int or not (jobs == -1 or 1 <= jobs <= MAX_JOBS):
-        raise InputError(
-            f"jobs: must be a whole number >= 1 and <= {MAX_JOBS}, or -1 for one a core, got {jobs!r}"
-        )
-    # Unlike the core's count, joblib's knows a container's share of the machine.
-    return jobs if jobs > 0 else int(joblib.cpu_count())
+def task_of(round_: Round, first: int, stop: int) -> Task:
+    """Return the task of computing a round's chunks from ``first`` to before ``stop``."""
+    study = round_.study
+    chunks = tuple(round_.plan[first:stop])
+    settings = {point: tuple(study.at(point).values()) for chunk in chunks for point in chunk.range}
+    return Task(
+        chunks=chunks,
+        scenario=study.scenario,
+        names=study.names,
+        settings=settings,
+        seed=study.seed,
+        digest=round_.digest,
+        metrics=study.metrics,
+        whole=round_.paths if round_.whole else 0,
+        exact=round_.exact,
+        all_rows=study.all_rows,
+        keep_paths=study.keep_paths,
+    )
 
 
 class _Sweep:
@@ -127,134 +147,177 @@ class _Sweep:
         self,
         run: RunDirectory,
         manifest: dict[str, Any],
-        workers: int,
-        backend: str,
+        workers: Workers,
         progress: Progress | None,
     ) -> None:
         self.run = run
         self.study = run.study
         self.workers = workers
-        self.backend = backend
         self.progress = progress
         self.manifest = manifest
         self.stop = Stop()
-        self.names = self.study.scenario.columns
-        self.columns = summary_columns(self.names)
+        self.columns = summary_columns(self.study.metrics)
         self.summaries = np.full((self.study.count, len(self.columns)), np.nan)
-        self.files: dict[int, Path] = {}
+        self.builds: dict[Build, None] = {}
+        self.round: Round
+        self.packer: Packer
         self.done = 0
+        self.total = 0
+        self.finished = False
         self.computed = 0
         self.waiting = 0
+        self.recounted = time.monotonic()
+        self.recount = False
 
     def result(self) -> SweepResult:
         """Do what is left to do."""
         session = {"started": datetime.now(UTC).isoformat(timespec="seconds"), **self._surroundings()}
         begin = time.monotonic()
+        points: Sequence[int] = range(self.study.count)
+        self._begin(points)
         self._open()
         try:
-            self._take_up()
-            self._compute()
-            self._summarise_split_points()
+            while points:
+                if self.round.points is not points:
+                    self._begin(points)
+                self._take_up()
+                self._compute()
+                self._summarise_split_points()
+                points = self._unmet(points)
+            self.finished = True
             summary = self._summary()
-            self.run.write_summary(summary)
+            self.run.write_table(SUMMARY, summary)
         except BaseException:
             # What ended the sweep is the news; that a full disk will not take this note either is not.
             with suppress(MCMMError):
                 self._close(session, time.monotonic() - begin)
             raise
         self._close(session, time.monotonic() - begin)
-        return SweepResult(
+        result = SweepResult(
             self.study,
             self.study.points(),
             summary,
             self.manifest["provenance"],
             self.run.path,
             self.run,
-            self.files,
         )
+        if isinstance(self.study.layout, Indices):
+            self.run.write_table(SENSITIVITY, result.sensitivity())
+        return result
 
-    # ---- the three passes
+    # ---- the passes of a round
+
+    def _begin(self, points: Sequence[int]) -> None:
+        """Begin a round."""
+        self.round = self.run.begin_round(points)
+        self.round.open()
+        self.packer = Packer(
+            self.round.plan, self.round.left, self.round.records.segment_ends, self.workers.count
+        )
+        self.total += int(self.round.plan.path_step_ends[-1])
+
+    def _unmet(self, points: Sequence[int]) -> Sequence[int]:
+        """Return the points of the round that need more paths."""
+        precision = self.study.precision
+        if precision is None or len(self.run.rounds) == len(precision.totals):
+            return []
+        rows = (
+            (point, dict(zip(self.columns, self.summaries[point].tolist(), strict=True))) for point in points
+        )
+        return [point for point, columns in rows if not precision.met(columns)]
 
     def _take_up(self) -> None:
         """Find the chunks that are there and whole, and summarise their points from their rows."""
-        there = self.run.files()
-        chunks = [chunk for chunk in self.run.plan if chunk.index in there]
+        shelf = self.round.records
+        found = shelf.files()
 
-        def read_back(chunk: Chunk) -> tuple[Path, tuple[tuple[float, ...], ...]] | None:
-            found = self.run.check(chunk, there[chunk.index])
-            if found is None:
-                return None
-            path, values = found
-            return path, summaries_of(chunk, values, self.names) if self._whole(chunk) else ()
+        def read_back(file: File) -> list[tuple[int, Any]] | None:
+            records = shelf.check(file)
+            return None if records is None else [(each.point, each.summary) for each in records]
 
-        with self._in_threads(chunks, read_back) as results:
-            for chunk, found in results:
-                if found is not None:
-                    self._keep(chunk, *found)
+        # If a long file is damaged, the short ones that it was made of may still be there.
+        while files := shelf.unclaimed(found):
+            with self._in_threads(files, read_back) as results:
+                for file, summaries in results:
+                    found.remove(file)
+                    if summaries is not None:
+                        shelf.register(file)
+                        self._keep([(point, row) for point, row in summaries if row is not None])
+        self.round.take_rows()
+        self.round.tidy(found)
+        costs = np.diff(self.round.plan.path_step_ends)
+        self.done += int(costs[~self.round.left].sum())
         self._tell()
 
     def _compute(self) -> None:
         """Compute the chunks that are missing."""
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
-        left = {chunk.index: chunk for chunk in self.run.plan if chunk.index not in self.files}
+        if not self.round.left.any():
+            return
         deaths = 0
-        while left:
-            before = len(left)
-            try:
-                with self._round(left.values()) as results:
-                    # Needed at the end; it takes 0.2 s to import, and here the workers are busy meanwhile.
-                    import pandas  # noqa: F401
+        with self.workers:
+            while self.round.left.any():
+                before = self.done
+                try:
+                    self._hand_out()
+                except WorkersLost as error:
+                    deaths = 1 if self.done > before else deaths + 1
+                    if deaths == _DEATHS:
+                        raise MCMMError(
+                            f"{error}, {deaths} times in a row, often for want of memory; what is "
+                            "finished is kept, run the sweep again with fewer jobs to go on"
+                        ) from error
+                self.workers.refresh()
 
-                    for result in results:
-                        self.waiting -= 1
-                        if isinstance(result, Failure):
-                            raise self._error(result)
-                        self._write(result)
-                        del left[result.chunk.index]
-            except BrokenProcessPool as error:
-                deaths = 1 if len(left) < before else deaths + 1
-                if deaths == _DEATHS:
-                    raise MCMMError(
-                        f"worker processes were killed {deaths} times in a row, often for want of memory; "
-                        "run the sweep again with fewer jobs to go on"
-                    ) from error
-
-    @contextmanager
-    def _round(self, chunks: Iterable[Chunk]) -> Iterator[Iterator[Finished | Failure]]:
-        """Have chunks computed, as many as the disk keeps up with, and yield them as they are finished."""
+    def _hand_out(self) -> None:
+        """Have tasks computed, as many as the disk keeps up with, and write them as they are finished."""
         from joblib import delayed
 
         self.waiting = 0
+        self.recount = False
+        self.packer.begin(self.workers.count)
+        stop = self.stop if self.workers.backend == "threading" else None
 
         def tasks() -> Iterator[Any]:
             # joblib asks for a task whenever a worker is free, however many results wait to be written; the
             # round ends early to bound them.
-            for chunk in list(chunks):
-                if self.waiting >= _BACKLOG * self.workers:
+            while self.waiting < _BACKLOG * self.workers.count and not self.recount:
+                taken = self.packer.take()
+                if taken is None:
                     return
                 self.waiting += 1
-                yield delayed(compute)(self._task(chunk), self.stop if self.backend == "threading" else None)
+                yield delayed(compute)(task_of(self.round, *taken), stop)
 
-        options: dict[str, Any] = {"backend": self.backend}
-        if self.backend == "loky":
-            options |= {"initializer": end_with, "initargs": (os.getpid(),)}
-        with self._ending(self._parallel(options)(tasks())) as results:
-            yield results
+        with self._ending(), self.workers.run(tasks(), self.packer.longest) as results:
+            # Needed at the end; it takes 0.2 s to import, and here the workers are busy meanwhile.
+            import pandas  # noqa: F401
+
+            for result in results:
+                self.waiting -= 1
+                if isinstance(result, Failure):
+                    raise self._error(result)
+                self._write(result)
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """End the round if the cluster has grown or shrunk: the next one shares out to what it has."""
+        if time.monotonic() > self.recounted + _RECOUNT:
+            self.recounted = time.monotonic()
+            self.recount = self.workers.refresh(patience=0.0)
 
     def _summarise_split_points(self) -> None:
-        """Summarise the points whose paths lie in several chunks, a metric at a time."""
-        points = sorted({chunk.point for chunk in self.run.plan if not self._whole(chunk)})
+        """Summarise the points whose paths lie in several chunks, or in several rounds."""
+        whole = self.round.paths if self.round.whole else math.inf
+        points = self.round.plan.split_points(whole)
+        metrics = self.study.metrics
 
-        def summary(point: int) -> list[float]:
-            found: dict[str, float] = {}
-            for name in self.names:
-                self.stop.check()
-                found |= statistics.summarise(read_point(self.run, self.files, point, (name,)), (name,))
-            return [found[column] for column in self.columns]
+        def summary(found: tuple[int, Part]) -> Any:
+            self.stop.check()
+            point, part = found
+            known = controls_known(self.study.scenario_at(point))
+            return summaries_of([part], metrics, [known])[0].columns
 
-        with self._in_threads(points, summary) as results:
-            for point, row in results:
+        with self._in_threads(joined(self.run.rounds, set(points)), summary) as results:
+            for (point, _), row in results:
                 self.summaries[point] = row
 
     def _summary(self) -> pd.DataFrame:
@@ -265,73 +328,53 @@ class _Sweep:
         index = pd.RangeIndex(self.study.count, name="point")
         return pd.DataFrame(self.summaries, index=index, columns=self.columns)
 
-    # ---- joblib
-
-    def _parallel(self, options: dict[str, Any]) -> Any:
-        from joblib import Parallel
-
-        return Parallel(
-            n_jobs=self.workers,
-            return_as="generator_unordered",
-            batch_size=1,
-            pre_dispatch=2 * self.workers,
-            **options,
-        )
-
     @contextmanager
     def _in_threads(
-        self, items: list[Item], work: Callable[[Item], Made]
+        self, items: Iterable[Item], work: Callable[[Item], Made]
     ) -> Iterator[Iterator[tuple[Item, Made]]]:
-        """Yield each item with what ``work`` makes of it, in threads."""
+        """Yield each item with what ``work`` makes of it, in threads of this process."""
         from joblib import delayed
 
         def task(item: Item) -> tuple[Item, Made]:
             with self.stop.working():
                 return item, work(item)
 
-        parallel = self._parallel({"backend": "threading"})
-        with self._ending(parallel(delayed(task)(item) for item in items)) as results:
+        threads = Workers("threading", -1, None)
+        with (
+            self._ending(),
+            threads.run((delayed(task)(item) for item in items), lambda: math.inf) as results,
+        ):
             yield results
 
     @contextmanager
-    def _ending(self, results: Any) -> Iterator[Any]:
-        """Yield joblib's results, and end its workers at once if they are not all taken."""
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
+    def _ending(self) -> Iterator[None]:
+        """Stop workers in threads at once if what they make is not wanted any more."""
         try:
-            yield results
-        except BrokenProcessPool:
+            yield
+        except WorkersLost:
             raise
         except BaseException:
             self.stop.set()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                results.close()
             # A thread that is still in the core while the interpreter shuts down would be cut off in it.
             self.stop.wait(_PATIENCE)
             raise
 
     # ---- chunks
 
-    def _whole(self, chunk: Chunk) -> bool:
-        return chunk.paths == self.study.paths
-
-    def _task(self, chunk: Chunk) -> Task:
-        study, digest = self.study, self.run.digest
-        settings = tuple(study.at(point) for point in chunk.range)
-        return Task(chunk, study.scenario, settings, study.seed, digest, self._whole(chunk))
-
     def _write(self, result: Finished) -> None:
-        path = self.run.write_chunk(result.chunk, result.data)
-        self.computed += result.chunk.path_steps
-        self._keep(result.chunk, path, result.summaries)
+        path_steps = self.round.plan.path_steps(result.first, result.stop)
+        self.packer.measured(path_steps, result.seconds)
+        self.round.write(result.first, result.stop, result.records, result.rows)
+        self.computed += path_steps
+        self.builds[result.build] = None
+        self.done += path_steps
+        for point, rows in result.summaries:
+            self.summaries[point : point + len(rows)] = rows
         self._tell()
 
-    def _keep(self, chunk: Chunk, path: Path, summaries: tuple[tuple[float, ...], ...]) -> None:
-        self.files[chunk.index] = path
-        self.done += chunk.path_steps
-        if summaries:
-            self.summaries[chunk.point : chunk.point + chunk.points] = summaries
+    def _keep(self, summaries: list[tuple[int, Any]]) -> None:
+        for point, row in summaries:
+            self.summaries[point] = row
 
     def _error(self, failure: Failure) -> Exception:
         """Return the error of a worker, with the point named."""
@@ -345,7 +388,7 @@ class _Sweep:
 
     def _tell(self) -> None:
         if self.progress is not None:
-            self.progress(self.done, self.study.path_steps())
+            self.progress(self.done, self.total)
 
     # ---- the manifest
 
@@ -353,22 +396,26 @@ class _Sweep:
         """Return where and how this session runs."""
         from mcmm import engine
 
-        return {**engine.core_info(), "backend": self.backend, "jobs": self.workers}
+        return {
+            **engine.core_info(),
+            "host": dict(build())["host"],
+            "backend": self.workers.backend,
+            "jobs": self.workers.count,
+        }
 
     def _open(self) -> None:
         """Write the manifest before the first chunk."""
         self.manifest = {
             "sessions": [],
             **self.manifest,
-            "axes": list(self.study.axes),
-            "chunks": len(self.run.plan),
+            "chunks": len(self.round.plan),
             "digest": self.run.digest,
             "mcmm": __version__,
-            "paths": self.study.paths,
             "points": self.study.count,
+            "points_digest": self.study.points_digest(),
             "schema": SCHEMA_VERSION,
             "seed": self.study.seed,
-            "study": self.study.to_dict(),
+            "study": study_out(self.study),
             "versions": {name: metadata.version(name) for name in ("joblib", "numpy", "pyarrow")},
         }
         self.run.begin(self.manifest)
@@ -377,8 +424,9 @@ class _Sweep:
         """Write down what this session did, if it did anything, and its part in the whole."""
         sessions = self.manifest["sessions"]
         if self.computed or not sessions:
-            sessions.append({**session, "path_steps": self.computed, "wall_seconds": seconds})
-        if self.done == self.study.path_steps():
+            counts = {"path_steps": self.computed, "wall_seconds": seconds}
+            sessions.append({**session, **counts, "builds": [dict(made) for made in self.builds]})
+        if self.finished:
             wall = sum(each["wall_seconds"] for each in sessions)
             computed = sum(each["path_steps"] for each in sessions)
             self.manifest["provenance"] = {
@@ -386,7 +434,7 @@ class _Sweep:
                 "isa": ", ".join(sorted({each["isa"] for each in sessions})),
                 "machine": ", ".join(sorted({each["machine"] for each in sessions})),
                 "mcmm": __version__,
-                "path_steps": self.study.path_steps(),
+                "path_steps": self.done,
                 "path_steps_per_second": computed / wall if computed else math.nan,
                 "schema": SCHEMA_VERSION,
                 "seed": self.study.seed,

@@ -272,6 +272,8 @@ class Scenario(Tables):
         for name, value in changes.items():
             market, setting = place_of(name)
             table, _, leaf = setting.rpartition(".")
+            if isinstance(value, str) and isinstance(catalogue()[setting].default, tuple):
+                value = _listed(value)
             if market:
                 data["markets"][markets.index(market)].setdefault(table, {})[leaf] = value
             else:
@@ -386,6 +388,14 @@ class Scenario(Tables):
         One market's among several are the same after ``markets.NAME.``, but for steps and the portfolio's.
         """
         return dict(catalogue())
+
+
+def _listed(text: str) -> Any:
+    """Return a list written as JSON, as an axis of a study has it; other text as it is, to be refused."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:

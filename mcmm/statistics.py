@@ -5,7 +5,7 @@ overshoot where nothing tripped): such paths are left out and the counts say how
 are expected to be finite.
 
 The same values in the same order give the same bits on every machine: means come from the fixed binary trees
-of `mcmm.moments`, tails from exactly rounded sums (`math.fsum`), quantiles from order statistics.
+of `mcmm.moments`, as do tails, and quantiles from order statistics.
 
 Conventions, with x(1) <= ... <= x(n) the sorted sample and L = -pnl the loss:
 
@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm.errors import InputError
-from mcmm.moments import FloatArray, Moments, row_moments
+from mcmm.moments import FloatArray, Moments, row_moments, tree_sum
 
 __all__ = [
     "MONEY_METRICS",
@@ -44,14 +44,17 @@ __all__ = [
     "expected_shortfall",
     "mean",
     "metric_moments",
+    "ordered_quantile",
     "percent_label",
     "proportion",
     "quantile",
     "quantile_columns",
     "quantile_interval",
+    "rank",
+    "shortfall",
     "sorted_sample",
-    "summarise",
     "tail_columns",
+    "tail_size",
     "value_at_risk",
     "value_at_risk_interval",
 ]
@@ -173,7 +176,7 @@ def quantile(sample: npt.ArrayLike, probability: float) -> float:
     InputError
         If ``probability`` is outside [0, 1].
     """
-    return _ordered_quantile(sorted_sample(sample), probability)
+    return ordered_quantile(sorted_sample(sample), probability)
 
 
 def quantile_interval(sample: npt.ArrayLike, probability: float, confidence: float = 0.95) -> Interval:
@@ -294,26 +297,27 @@ def _decimal(share: float) -> Fraction:
 
 
 @lru_cache(maxsize=256)
-def _rank(count: int, share: float) -> tuple[int, float]:
-    """``count * share`` as its whole part and the rest, without the rounding of a product of floats."""
+def rank(count: int, share: float) -> tuple[int, float]:
+    """Return ``count * share`` as its whole part and the rest, without a product's rounding."""
     exact = count * _decimal(share)
     whole = math.floor(exact)
     return whole, float(exact - whole)
 
 
 @lru_cache(maxsize=256)
-def _tail(count: int, level: float) -> tuple[int, float]:
-    """Whole number of paths in the tail, and its size n (1 - level) with the fraction."""
+def tail_size(count: int, level: float) -> tuple[int, float]:
+    """Return the whole number of paths in the tail, and its size n (1 - level) with the fraction."""
     exact = count * (1 - _decimal(level))
     return math.floor(exact), float(exact)
 
 
-def _ordered_quantile(ordered: FloatArray, probability: float) -> float:
+def ordered_quantile(ordered: FloatArray, probability: float) -> float:
+    """Return `quantile` of a `sorted_sample`."""
     if not 0.0 <= probability <= 1.0:
         raise InputError(f"probability: must be between 0 and 1, got {probability}")
     if ordered.size == 0:
         return math.nan
-    below, weight = _rank(ordered.size - 1, probability)
+    below, weight = rank(ordered.size - 1, probability)
     low = float(ordered[below])
     return low + weight * (float(ordered[below + 1]) - low) if weight else low
 
@@ -322,24 +326,54 @@ def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
     _check_share("level", level)
     if ordered.size == 0:
         return math.nan
-    whole, _ = _tail(ordered.size, level)
+    whole, _ = tail_size(ordered.size, level)
     # The ceil(n level)-th loss from below is the (floor(n (1 - level)) + 1)-th worst pnl; 0 - x avoids a -0.
     return 0.0 - float(ordered[whole])
 
 
 def _ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
-    quantile_loss = _ordered_value_at_risk(ordered, level)
+    _check_share("level", level)
     if ordered.size == 0:
         return Estimate(math.nan, math.nan, 0.0)
-    whole, size = _tail(ordered.size, level)
-    excess = ordered[whole] - ordered[:whole]
-    beyond = math.fsum(excess.tolist()) / size
-    value = quantile_loss + beyond
+    whole, _ = tail_size(ordered.size, level)
+    boundary = float(ordered[whole])
+    return shortfall(boundary, boundary - ordered[:whole], ordered.size, level)
+
+
+def shortfall(
+    boundary: float, excess: FloatArray, count: int, level: float, weights: FloatArray | None = None
+) -> Estimate:
+    """Compute the expected shortfall of a sample from its tail; see `expected_shortfall`.
+
+    Parameters
+    ----------
+    boundary : float
+        The largest pnl in the tail, of which its fraction counts: the negative of the value at risk.
+    excess : ndarray of shape (k,)
+        By how much each pnl below it is below it, >= 0.
+    count : int
+        Paths of the sample.
+    level : float
+        Strictly between 0 and 1.
+    weights : ndarray of shape (k,), optional
+        How many paths each excess stands for, ``floor(count * (1 - level))`` in all; 1 if left out.
+
+    Returns
+    -------
+    Estimate
+        Dollars, a loss positive.
+    """
+    whole, size = tail_size(count, level)
+    beyond = float(tree_sum(excess if weights is None else excess * weights)) / size
+    # 0 - x, and not -x, which would make a -0 of a 0.
+    value = (0.0 - boundary) + beyond
     if size <= 1.0:
         return Estimate(value, math.nan, size)
     apart = excess - beyond
-    squares = math.fsum((apart * apart).tolist()) + (size - whole) * beyond * beyond
-    variance = (squares / (size - 1.0) + level * beyond * beyond) / size
+    squares = apart * apart
+    within = float(tree_sum(squares if weights is None else squares * weights))
+    squared = within + (size - whole) * beyond * beyond
+    variance = (squared / (size - 1.0) + level * beyond * beyond) / size
     return Estimate(value, math.sqrt(variance), size)
 
 
@@ -433,7 +467,7 @@ def metric_moments(values: FloatArray, names: Sequence[str]) -> Moments:
 
 def quantile_columns(ordered: FloatArray, probabilities: Sequence[float] = QUANTILES) -> dict[str, float]:
     """Quantiles of a `sorted_sample`, by column name: p01, p05, p50, ..."""
-    return {f"p{percent_label(share)}": _ordered_quantile(ordered, share) for share in probabilities}
+    return {f"p{percent_label(share)}": ordered_quantile(ordered, share) for share in probabilities}
 
 
 def tail_columns(ordered: FloatArray, levels: Sequence[float] = TAIL_LEVELS) -> dict[str, float]:
@@ -445,54 +479,3 @@ def tail_columns(ordered: FloatArray, levels: Sequence[float] = TAIL_LEVELS) -> 
         columns[f"expected_shortfall_{label}"] = shortfall.value
         columns[f"expected_shortfall_{label}_standard_error"] = shortfall.standard_error
     return columns
-
-
-def summarise(values: npt.ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Summarise a point of a sweep in one flat row.
-
-    Parameters
-    ----------
-    values : array_like of shape (metrics, paths)
-        All paths of the point, in path order.
-    names : sequence of str
-        The metrics' names, one a row.
-
-    Returns
-    -------
-    dict
-        For each metric but halt_reason ``name.count``, ``name.mean``, ``name.standard_error`` and
-        ``name.sd``, over the paths it applies to (for halt_step those that halted); for `QUANTILE_METRICS`
-        also ``name.p01`` to ``name.p99``; for `MONEY_METRICS` also ``name.value_at_risk_95``,
-        ``name.expected_shortfall_95``, ``name.expected_shortfall_95_standard_error``, the same for 99,
-        ``name.loss_chance`` (of less than 0) and ``name.loss_chance_standard_error``; and ``halt.chance`` and
-        ``halt.chance_standard_error`` (of a trip). What too few paths cannot say is NaN. The names depend on
-        ``names`` alone.
-
-    Raises
-    ------
-    InputError
-        If ``values`` has not two axes or not a name for every row.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.shape[0] != len(names):
-        raise InputError(f"values: must have shape ({len(names)}, paths), a row per name, got {array.shape}")
-    columns = [column.tolist() for column in metric_moments(array, names)]
-    summary: dict[str, float] = {}
-    for row, name, count, average, deviation, error in zip(array, names, *columns, strict=True):
-        prefix, dot, metric = name.rpartition(".")
-        if metric == "halt_reason":  # a code has no mean
-            continue
-        found = {"count": count, "mean": average, "standard_error": error, "sd": deviation}
-        if metric in QUANTILE_METRICS:
-            ordered = sorted_sample(row)
-            found |= quantile_columns(ordered)
-            if metric in MONEY_METRICS:
-                found |= tail_columns(ordered)
-                chance = _chance(int(np.searchsorted(ordered, 0.0)), ordered.size)
-                found["loss_chance"], found["loss_chance_standard_error"] = chance
-        summary |= {f"{name}.{key}": value for key, value in found.items()}
-        if metric == "trips":
-            halt = f"{prefix}{dot}halt.chance"
-            chance = _chance(int(np.count_nonzero(row > 0.0)), row.size)
-            summary[halt], summary[f"{halt}_standard_error"] = chance
-    return summary

@@ -1,232 +1,38 @@
-"""The run directory of a sweep, and the result that is read from it.
-
-::
-
-    manifest.json       the study, its digest, versions, when and at what rate it ran
-    points.parquet      the settings of each point
-    chunks/             one file for each finished chunk, NNNNNN-<digest of its bytes>.parquet
-    summary.parquet     a row for each point, once all chunks are there
-    lock                held while a sweep runs
-
-Every file is written aside, synced and renamed; the digest in a chunk's name tells a damaged one. Nothing in
-it is ever unpickled.
-"""
+"""What a sweep found, as it is read from its run directory."""
 
 from __future__ import annotations
 
-import bisect
-import io
-import json
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from mcmm import __version__
-from mcmm.chunks import SCHEMA_VERSION, Chunk, decode, plan
-from mcmm.errors import InputError, MCMMError, StoreError
-from mcmm.files import Lock, digest, from_json, settle, temporary, to_json, write_whole
-from mcmm.metrics import HALT_REASONS, NAMES, metric_of
+from mcmm import comparison
+from mcmm.datasets import grid_dataset
+from mcmm.directory import SUMMARY, RunDirectory, open_run, read_manifest
+from mcmm.distributions import Distribution
+from mcmm.errors import InputError, StoreError
+from mcmm.files import from_json
+from mcmm.metrics import HALT_REASONS, METRICS, metric_of
+from mcmm.rounds import Round
+from mcmm.sketch import Sketch
+from mcmm.statistics import sorted_sample
 from mcmm.study import Study, summary_columns
+from mcmm.summaries import join_parts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
 
-__all__ = ["RunDirectory", "SweepResult"]
+__all__ = ["RunDirectory", "SweepResult", "open_rounds"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_LOG = logging.getLogger(__name__)
-_MANIFEST, _POINTS, _SUMMARY = "manifest.json", "points.parquet", "summary.parquet"
-_ELSEWHERE = "give another directory (--out), or delete this one"
-_SPEED = "path_steps_per_second"
-_CHUNKS, _LOCK = "chunks", "lock"
-_OWN = {_MANIFEST, _POINTS, _SUMMARY, _CHUNKS, _LOCK}
-
-
-class RunDirectory:
-    """The files of one study's sweep.
-
-    Parameters
-    ----------
-    path : Path
-        The directory.
-    study : Study
-        The study it holds.
-    durable : bool
-        Sync every file to the disk.
-    """
-
-    def __init__(self, path: Path, study: Study, *, durable: bool = True) -> None:
-        self.path = path
-        self.study = study
-        self.digest = study.digest()
-        self.plan = plan(study)
-        self._durable = durable
-        self._sound: set[Path] = set()
-
-    @contextmanager
-    def locked(self) -> Iterator[dict[str, Any]]:
-        """Make the directory or take it up again, alone.
-
-        Yields
-        ------
-        dict
-            The manifest: as it is on the disk, or a new one's beginning.
-
-        Raises
-        ------
-        InputError
-            If it cannot be made or written.
-        StoreError
-            If it is another study's, of another version, in use, or not a run directory.
-        """
-        try:
-            self._refuse_foreign()
-            (self.path / _CHUNKS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{self.path}: cannot be used as a run directory: {reason}") from None
-        busy = f"{self.path}: another sweep (process {{owner}}) is writing to this run directory"
-        with Lock(self.path / _LOCK, busy):
-            manifest = self._manifest()
-            self._clear_temporary()
-            yield manifest
-
-    def _refuse_foreign(self) -> None:
-        """Refuse, before anything is made, a directory that has other files in it."""
-        if not self.path.is_dir():
-            return
-        entries = [entry for entry in self.path.iterdir() if not temporary(entry)]
-        foreign = sorted(entry.name for entry in entries if entry.name not in _OWN)
-        if foreign and not (self.path / _MANIFEST).exists():
-            what = f"is not a run directory (it has {foreign[0]} and no {_MANIFEST})"
-            raise StoreError(f"{self.path}: {what}; {_ELSEWHERE}")
-
-    def _manifest(self) -> dict[str, Any]:
-        """Read the manifest and hold it against the study; begin one where there is none."""
-        if not (self.path / _MANIFEST).exists():
-            if next((self.path / _CHUNKS).glob("*.parquet"), None):
-                raise StoreError(f"{self.path}: has chunks but no {_MANIFEST}; choose another directory")
-            return {}
-        manifest = read_manifest(self.path)
-        if manifest["digest"] != self.digest:
-            raise StoreError(
-                f"{self.path}: holds another study ({self._difference(_study_in(manifest))}); {_ELSEWHERE}"
-            )
-        if manifest["mcmm"] != __version__:
-            raise StoreError(
-                f"{self.path}: was begun by mcmm {manifest['mcmm']} and this is {__version__}; "
-                "finish it with that version or choose another directory"
-            )
-        return manifest
-
-    def _difference(self, other: dict[str, Any]) -> str:
-        """Say the first thing in which the directory's study is not this one."""
-        there, here = _flat(other), _flat(self.study.to_dict())
-        for name in ("paths", "seed", *sorted({*there, *here})):
-            if there.get(name) != here.get(name) and name not in ("name", "question", "objective"):
-                return f"{name}: {there.get(name, 'not set')} there, {here.get(name, 'not set')} here"
-        return "the order of its axes differs"
-
-    def _clear_temporary(self) -> None:
-        """Remove what a killed sweep was writing."""
-        for folder in (self.path, self.path / _CHUNKS):
-            for entry in folder.iterdir():
-                if temporary(entry):
-                    entry.unlink(missing_ok=True)
-
-    def begin(self, manifest: dict[str, Any]) -> None:
-        """Write the points and the manifest, before the first chunk."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        sink = io.BytesIO()
-        pq.write_table(pa.table({"point": range(self.study.count), **self.study.columns()}), sink)
-        write_whole(self.path / _POINTS, sink.getvalue(), durable=self._durable)
-        self.write_manifest(manifest)
-
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Write the manifest anew, and have all that was written so far last."""
-        write_whole(self.path / _MANIFEST, to_json(manifest), durable=self._durable)
-        if self._durable:
-            settle(self.path / _CHUNKS)
-            settle(self.path)
-
-    def write_summary(self, summary: pd.DataFrame) -> None:
-        """Write the summary."""
-        sink = io.BytesIO()
-        summary.to_parquet(sink)
-        write_whole(self.path / _SUMMARY, sink.getvalue(), durable=self._durable)
-
-    def write_chunk(self, chunk: Chunk, data: bytes) -> Path:
-        """Write a chunk and return its file."""
-        path = self.path / _CHUNKS / f"{chunk.index:06d}-{digest(data)}.parquet"
-        write_whole(path, data, durable=self._durable)
-        return path
-
-    def files(self) -> dict[int, list[Path]]:
-        """Return the chunks' files by index, unchecked (there is more than one only after damage)."""
-        found: dict[int, list[Path]] = {}
-        for path in sorted((self.path / _CHUNKS).glob("*-*.parquet")):
-            index = path.name.partition("-")[0]
-            if index.isdigit():
-                found.setdefault(int(index), []).append(path)
-        return found
-
-    def check(self, chunk: Chunk, paths: Iterable[Path]) -> tuple[Path, FloatArray] | None:
-        """Read a chunk's rows back if it is whole; else remove it, with a warning.
-
-        Parameters
-        ----------
-        chunk : Chunk
-            The chunk.
-        paths : iterable of Path
-            Its files.
-
-        Returns
-        -------
-        tuple of Path and ndarray of shape (metrics, rows), or None
-            The file and what it holds; None if it must be computed again.
-        """
-        for path in paths:
-            try:
-                return path, self._read(chunk, path, self.study.scenario.columns)
-            except (OSError, StoreError) as error:
-                _LOG.warning("%s: damaged (%s); it is removed and computed again", path, error)
-                _remove(path)
-        return None
-
-    def chunks_of(self, point: int) -> list[Chunk]:
-        """Return the chunks that hold a point's paths, in path order."""
-        end = bisect.bisect_right(self.plan, point, key=lambda chunk: chunk.point)
-        start = end - 1
-        while start > 0 and self.plan[start - 1].point == self.plan[start].point:
-            start -= 1
-        return self.plan[start:end]
-
-    def values(self, chunk: Chunk, path: Path, names: Sequence[str]) -> FloatArray:
-        """Read metrics of a chunk, shape (len(names), rows)."""
-        try:
-            return self._read(chunk, path, names)
-        except (OSError, StoreError) as error:
-            raise StoreError(f"{path}: {error}; run the sweep again to mend it") from None
-
-    def _read(self, chunk: Chunk, path: Path, names: Sequence[str]) -> FloatArray:
-        """Read metrics of a chunk's file; the first time, hold all of it against the digest in its name."""
-        if path in self._sound:
-            return decode(path, chunk, self.digest, names)
-        data = path.read_bytes()
-        if digest(data) != path.stem.partition("-")[2]:
-            raise StoreError("is not what was written")
-        values = decode(io.BytesIO(data), chunk, self.digest, names)
-        self._sound.add(path)
-        return values
+# Path-steps that are simulated again at a time.
+_SLICE = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,13 +46,13 @@ class SweepResult:
     points : DataFrame
         Index ``point``, a column for each axis.
     summary : DataFrame
-        A row for each point: the columns of `mcmm.statistics.summarise`, such as ``pnl_settled.mean``.
+        A row for each point: the columns of `mcmm.summaries.summarise`, such as ``pnl_settled.mean``.
     provenance : dict
         ``mcmm``, ``schema``, ``study`` (its digest), ``seed``, ``isa``, ``compiler``, ``python``, ``numpy``,
         ``machine``, ``cores``, ``jobs``, ``backend``, ``started``, ``path_steps`` (of the whole study),
         ``sessions`` (how many it took), ``wall_seconds`` and ``path_steps_per_second`` (of these sessions).
     directory : Path
-        Where the rows of every path are.
+        Where it is stored.
     """
 
     study: Study
@@ -255,7 +61,6 @@ class SweepResult:
     provenance: dict[str, Any]
     directory: Path
     _run: RunDirectory = field(repr=False)
-    _files: dict[int, Path] = field(repr=False)
 
     @classmethod
     def load(cls, directory: str | Path) -> SweepResult:
@@ -279,44 +84,43 @@ class SweepResult:
         """
         import pandas as pd
 
-        path = Path(directory)
-        if not path.is_dir():
-            raise InputError(f"{path}: is not a directory" if path.exists() else f"{path}: does not exist")
-        manifest = read_manifest(path)
+        run, manifest = open_run(Path(directory))
+        path = run.path
+        if "provenance" not in manifest:
+            _refuse_unfinished(run)
         try:
-            study = Study.from_dict(_study_in(manifest))
-            run = RunDirectory(path, study)
-        except MCMMError as error:
-            raise StoreError(f"{path / _MANIFEST}: holds no valid study: {error}") from None
-        if run.digest != manifest["digest"]:
-            raise StoreError(f"{path / _MANIFEST}: has been changed: its study and its digest do not agree")
-        files = {index: paths[-1] for index, paths in run.files().items()}
-        done = sum(chunk.index in files for chunk in run.plan)
-        if done < len(run.plan) or "provenance" not in manifest:
-            chunks = f"{done} of {len(run.plan)} chunks"
-            raise StoreError(f"{path}: is not finished ({chunks}); run the sweep again to go on with it")
-        try:
-            summary = pd.read_parquet(path / _SUMMARY)
+            summary = pd.read_parquet(path / SUMMARY)
         except (OSError, ValueError) as error:
             reason = f"cannot be read: {error}; run the sweep again to mend it"
-            raise StoreError(f"{path / _SUMMARY}: {reason}") from None
-        if (
-            set(summary.columns) != set(summary_columns(study.scenario.columns))
-            or len(summary) != study.count
-        ):
+            raise StoreError(f"{path / SUMMARY}: {reason}") from None
+        if set(summary.columns) != set(summary_columns(run.study.metrics)) or len(summary) != run.study.count:
             reason = "is not this study's summary; run the sweep again to mend it"
-            raise StoreError(f"{path / _SUMMARY}: {reason}")
-        return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run, files)
+            raise StoreError(f"{path / SUMMARY}: {reason}")
+        study = run.study
+        open_rounds(run, summary)
+        return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run)
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """What was done in each call of `sweep` that did any work: when, where, by which builds, how fast."""
+        return list(from_json(read_manifest(self.directory).get("sessions", [])))
+
+    def paths_of(self, point: int) -> int:
+        """Return how many paths a point has."""
+        self.study.at(point)
+        return _paths(self.study, self.summary, point)
 
     def values(self, point: int, metric: str) -> FloatArray:
         """Return one metric of every path of a point.
+
+        Where the study does not keep its paths, they are simulated again, with the same bits.
 
         Parameters
         ----------
         point : int
             The point.
         metric : str
-            A name of `mcmm.metrics.NAMES`; of one market among several ``fed.pnl``.
+            A name of `mcmm.metrics.NAMES`.
 
         Returns
         -------
@@ -334,7 +138,7 @@ class SweepResult:
         return row
 
     def paths(self, point: int, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the rows of a point's paths.
+        """Return the rows of a point's paths; see `values`.
 
         Parameters
         ----------
@@ -357,106 +161,194 @@ class SweepResult:
         """
         import pandas as pd
 
-        names = self.study.scenario.columns if metrics is None else tuple(metrics)
+        names = self.study.metrics if metrics is None else tuple(metrics)
         columns: dict[str, Any] = {}
         for name, row in zip(names, self._read(point, names), strict=True):
-            metric = metric_of(name)
-            if metric.name == "halt_reason":
+            if name == "halt_reason":
                 columns[name] = pd.Categorical.from_codes(row.astype(np.int64), pd.Index(HALT_REASONS))
             else:
-                whole = metric.whole and bool(np.isfinite(row).all())
-                columns[name] = row.astype(np.int64) if whole else row
-        return pd.DataFrame(columns, index=pd.RangeIndex(self.study.paths, name="path"))
+                columns[name] = (
+                    row.astype(np.int64)
+                    if name.rpartition(".")[2] in METRICS and metric_of(name).whole
+                    else row
+                )
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.paths_of(point), name="path"))
+
+    def distribution(self, point: int, metric: str) -> Distribution | None:
+        """Return the histogram and quantiles of a metric at a point.
+
+        Parameters
+        ----------
+        point : int
+            The point.
+        metric : str
+            A name of `mcmm.metrics.NAMES`; those of `mcmm.distributions.DISTRIBUTION_METRICS` are kept, the
+            others need the point's paths.
+
+        Returns
+        -------
+        Distribution or None
+            None where the metric applies to no path.
+
+        Raises
+        ------
+        InputError
+            If there is no such point or metric.
+        StoreError
+            If a file is damaged or gone.
+        """
+        self._check(point, (metric,))
+        rounds = self._rounds_of(point)
+        columns = (f"distribution.{metric}", "summary", "values", "keys", "counts", "beyond")
+        records = [record for each in rounds for record in each.records.of_point(point, columns)]
+        if len(records) == 1 and records[0].summary is not None and metric in records[0].distributions:
+            return records[0].distributions[metric]
+        if not any(metric in record.part.tails for record in records):
+            ordered = sorted_sample(self.values(point, metric))
+            return Distribution.of(ordered) if ordered.size else None
+        part = join_parts([record.part for record in records], self.study.metrics)
+        tail = part.tails[metric]
+        tail = tail if isinstance(tail, Sketch) else sorted_sample(tail)
+        return Distribution.of(tail) if tail.size else None
+
+    def compare(self, baseline: int, column: str | None = None) -> pd.DataFrame:
+        """Compare each point with one of them, path by path on the same random numbers.
+
+        All points share the seed and so face the same market: what luck one had, the others had too, and the
+        difference is far better known than either mean. Where the control variates' means are known
+        (`mcmm.controls`), the differences of money's means use them too.
+
+        Parameters
+        ----------
+        baseline : int
+            The point to compare with.
+        column : str, optional
+            A mean or a chance: a column of the summary such as ``"pnl_fair.mean"`` or ``"halt.chance"``; by
+            default the study's objective.
+
+        Returns
+        -------
+        DataFrame
+            Index ``point``, all points but the baseline: ``difference`` (the point's less the baseline's),
+            ``standard_error``, ``plain_difference`` (without controls), ``low`` and ``high`` (its 95%
+            interval), ``variance_reduction`` (the variance that the difference would have were the points
+            simulated apart and without controls, over its own), ``p_value``, ``adjusted_p_value`` (Holm's,
+            over all these points) and ``differs``: whether that is at most 5%, so that the chance of one
+            point or more wrongly marked is at most 5%.
+
+        Raises
+        ------
+        InputError
+            If there is no such point, or the column is no mean or chance whose sums the study keeps.
+        StoreError
+            If a file is damaged or gone.
+        """
+        found = self.differences(baseline, column or self.study.objective)
+        return comparison.compare(found, self.study.looks)
+
+    def differences(self, baseline: int, column: str) -> list[comparison.Difference]:
+        """Return each other point's difference from a baseline, as `compare` takes them; the same errors."""
+        self.study.at(baseline)
+        return list(comparison.differences(self._run, baseline, column))
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return the summary as a dataset with a dimension for each axis of the grid.
+
+        Needs the extra ``xarray``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions and coordinates named as the settings, a variable for each column of the summary;
+            attributes ``study``, ``question``, ``seed``, ``paths``, ``mcmm`` and ``digest``. So
+            ``result.to_xarray()["pnl_settled.mean"].sel({"risk.inventory_limit": 100})`` is a curve.
+
+        Raises
+        ------
+        InputError
+            If the points are no full grid, or xarray is not installed.
+        """
+        return grid_dataset(self.study, self.summary, self.provenance)
+
+    def sensitivity(self, column: str | None = None) -> pd.DataFrame:
+        """Tell how much of a column's variance over the axes' ranges each axis makes: Sobol indices.
+
+        Parameters
+        ----------
+        column : str, optional
+            A column of the summary; by default the study's objective, of a mean with its controls.
+
+        Returns
+        -------
+        DataFrame
+            Index ``setting``: ``first_order`` (alone) and ``total_order`` (with its interactions), shares of
+            the variance, each with the ``_low`` and ``_high`` of its 95% bootstrap interval.
+
+        Raises
+        ------
+        InputError
+            If the study's design is not sobol_indices, or the column is missing or not known at some point.
+        """
+        from mcmm.sensitivity import sensitivity
+
+        return sensitivity(self.study, self.summary, column or self.study.objective)
+
+    def _rounds_of(self, point: int) -> list[Round]:
+        """Return the rounds in which a point got paths."""
+        paths = self.paths_of(point)
+        return [each for each in self._run.rounds if each.first_path < paths]
+
+    def _check(self, point: int, names: Sequence[str]) -> None:
+        self.study.at(point)
+        unknown = [name for name in names if name not in self.study.metrics]
+        if unknown:
+            raise InputError(f"metric: must be one of {', '.join(self.study.metrics)}, got {unknown[0]!r}")
 
     def _read(self, point: int, names: Sequence[str]) -> FloatArray:
-        self.study.at(point)
-        known = self.study.scenario.columns
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            listed = ", ".join(NAMES) + (
-                ", or one of these of a market, as " + known[-1] if self.study.scenario.markets else ""
-            )
-            raise InputError(f"metric: must be one of {listed}, got {unknown[0]!r}")
-        return read_point(self._run, self._files, point, names)
+        self._check(point, names)
+        if self.study.keep_paths:
+            parts = [each.rows_of(point, names) for each in self._rounds_of(point)]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        from mcmm import engine
+
+        scenario = self.study.scenario_at(point)
+        paths, size = self.paths_of(point), max(_SLICE // scenario.steps, 1)
+        places = [self.study.metrics.index(name) for name in names]
+        values = np.empty((len(names), paths))
+        for first in range(0, paths, size):
+            end = min(first + size, paths)
+            values[:, first:end] = engine.run_rows(scenario, self.study.seed, first, end - first)[places]
+        return values
 
 
-def read_point(run: RunDirectory, files: dict[int, Path], point: int, names: Sequence[str]) -> FloatArray:
-    """Read metrics of a point from its chunks, shape (len(names), paths), in path order."""
-    parts = []
-    for chunk in run.chunks_of(point):
-        begin = (point - chunk.point) * chunk.paths
-        parts.append(run.values(chunk, files[chunk.index], names)[:, begin : begin + chunk.paths])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+def _paths(study: Study, summary: pd.DataFrame, point: int) -> int:
+    return study.paths or int(summary[f"{study.metrics[0]}.count"].iloc[point])
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a run directory's manifest.
-
-    Raises
-    ------
-    StoreError
-        If there is none, or it is damaged or of another schema version.
-    """
-    try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise StoreError(f"{path}: is not a run directory (it has no {_MANIFEST})") from None
-    except OSError as error:
-        raise InputError(f"{path / _MANIFEST}: cannot be read: {error.strerror or error}") from None
-    except ValueError:
-        raise StoreError(f"{path / _MANIFEST}: is damaged (not JSON); {_ELSEWHERE}") from None
-    if not isinstance(manifest, dict):
-        raise StoreError(f"{path / _MANIFEST}: is damaged (no table)")
-    schema = manifest.get("schema", SCHEMA_VERSION)
-    if schema != SCHEMA_VERSION:
-        maker = f"mcmm {manifest.get('mcmm', '?')}"
-        raise StoreError(f"{path}: has schema version {schema} (of {maker}); this one reads {SCHEMA_VERSION}")
-    missing = [name for name in ("schema", "mcmm", "digest", "axes", "study") if not manifest.get(name)]
-    if missing:
-        raise StoreError(f"{path / _MANIFEST}: is damaged (it has no {missing[0]})")
-    sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
-    if not isinstance(sessions, list) or not all(_is_session(each) for each in sessions):
-        raise StoreError(f"{path / _MANIFEST}: is damaged (its sessions are not what a sweep writes)")
-    if "provenance" in manifest and not (_is_session(provenance) and _SPEED in provenance):
-        raise StoreError(f"{path / _MANIFEST}: is damaged (its provenance is not what a sweep writes)")
-    return dict(manifest)
+def open_rounds(run: RunDirectory, summary: pd.DataFrame) -> None:
+    """Find the files of every round; how many paths each point has tells in which rounds it was."""
+    totals = run.study.precision.totals if run.study.precision is not None else (run.study.paths,)
+    counts = summary[f"{run.study.metrics[0]}.count"].to_numpy()
+    before = 0
+    for total in totals:
+        points: Sequence[int] = (
+            np.flatnonzero(counts > before).tolist()
+            if run.study.precision is not None
+            else range(run.study.count)
+        )
+        if not len(points):
+            break
+        run.begin_round(points).trust()
+        before = total
+    if any(each.left.any() for each in run.rounds):
+        _refuse_unfinished(run)
 
 
-def _is_session(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() >= {
-        "isa",
-        "machine",
-        "path_steps",
-        "started",
-        "wall_seconds",
-    }
-
-
-def _study_in(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the study's tables: infinities are numbers again, and the axes, whose order counts, in order."""
-    try:
-        tables = dict(manifest["study"])
-        for name in ("scenario", "points"):
-            tables[name] = from_json(tables[name])
-        axes = tables["points"]["axes"]
-        tables["points"]["axes"] = {name: axes[name] for name in manifest["axes"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{_MANIFEST} is damaged ({type(error).__name__}: {error})") from None
-    return tables
-
-
-def _flat(tables: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested tables by dotted names."""
-    if not isinstance(tables, dict):
-        return {prefix: tables}
-    flat: dict[str, Any] = {}
-    for name, value in tables.items():
-        flat |= _flat(value, f"{prefix}.{name}" if prefix else name)
-    return flat
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be removed: {error.strerror or error}") from None
+def _refuse_unfinished(run: RunDirectory) -> NoReturn:
+    if not run.rounds:
+        run.begin_round(range(run.study.count)).trust()
+    done = sum(int((~each.left).sum()) for each in run.rounds)
+    chunks = f"{done} of {sum(len(each.plan) for each in run.rounds)} chunks"
+    if run.study.precision is not None:
+        chunks += " of the rounds so far"
+    raise StoreError(f"{run.path}: is not finished ({chunks}); run the sweep again to go on with it")

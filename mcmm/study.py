@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from mcmm import metrics, settings, statistics
-from mcmm.designs import MAX_POINTS, Cell, Points, Span, Value
+from mcmm import metrics, settings
+from mcmm.axes import MAX_POINTS, Value
+from mcmm.designs import Design, Grid, Points
 from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
+from mcmm.precision import MAX_PATHS, Precision
+from mcmm.refusals import nearest, refusals
 from mcmm.scenario import Scenario
+from mcmm.summaries import summary_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["MAX_PATHS", "Study", "summary_columns"]
 
-MAX_PATHS = 100_000_000
+MANY_POINTS = 20_000
+"""The most points of a study that keeps what it takes to compare all means; beyond, the money's only."""
 
 
 class Study(BaseModel):
@@ -39,14 +50,21 @@ class Study(BaseModel):
         What reports call the study.
     scenario : Scenario or dict
         The settings that the axes do not vary.
-    paths : int
+    paths : int, optional
         Paths at each point, 1 to 100,000,000.
+    precision : Precision or dict, optional
+        A standard error to reach in place of ``paths``: ``{"metric": "expected_shortfall_99",
+        "standard_error": 0.25}``, see `mcmm.precision.Precision`. One of the two must be given.
     seed : int
         Seed of the random streams, 0 to 2**64 - 1.
-    points : dict
+    points : dict or list of dict
+        A design, or several whose points are taken one after the other. A grid is
         ``{"axes": {"quoting.base_spread": [0.02, 0.04], ...}}``; an axis is a list of values or
         ``{"low": ..., "high": ..., "count": ..., "scale": "linear" or "log", "integer": ...}``. With
-        ``"design": "list"`` point i has every axis' i-th value.
+        ``"design"`` one of ``"list"``, ``"sobol"``, ``"latin_hypercube"``, ``"sobol_indices"``, ``"union"``
+        and ``"product"`` it is another of `mcmm.designs`; each may have ``"constraints"``.
+    keep_paths : bool
+        Keep the rows of every path in the run directory, not only summaries of the points.
     question : str, optional
         What the study asks.
     objective : str, optional
@@ -72,16 +90,19 @@ class Study(BaseModel):
     name: str = Field(min_length=1)
     question: str = ""
     scenario: Scenario
-    paths: int = Field(ge=1, le=MAX_PATHS)
+    paths: int = Field(default=0, ge=1, le=MAX_PATHS)
+    precision: Precision | None = None
     seed: int = Field(ge=0, lt=2**64)
     objective: str = "pnl_settled.mean"
-    layout: Points = Field(alias="points")
+    keep_paths: bool = False
+    layout: Design = Field(alias="points")
+    _points: Points | Grid = PrivateAttr()
 
     def __init__(self, **tables: Any) -> None:
         try:
             super().__init__(**tables)
         except ValidationError as error:
-            raise StudyError("\n".join(_lines(error))) from None
+            raise StudyError("\n".join(refusals(error, type(self)))) from None
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -93,25 +114,53 @@ class Study(BaseModel):
         except ScenarioError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("layout", mode="before")
+    @classmethod
+    def _several(cls, points: object) -> object:
+        return {"design": "union", "designs": points} if isinstance(points, list | tuple) else points
+
+    @model_validator(mode="after")
+    def _paths_or_precision(self) -> Self:
+        if self.precision is None:
+            if not self.paths:
+                raise ValueError("paths: must be given, or precision in its place")
+            return self
+        if self.paths:
+            raise ValueError("paths: must be left out where precision is given, which says how many")
+        self.precision.check(tuple(summary_columns(self.metrics)))
+        return self
+
     @model_validator(mode="after")
     def _every_point(self) -> Self:
-        columns = summary_columns(self.scenario.columns)
+        columns = summary_columns(self.metrics)
         if self.objective not in columns:
-            got = f"{settings.shown(self.objective)}{_nearest(self.objective, columns)}"
+            got = f"{settings.shown(self.objective)}{nearest(self.objective, columns)}"
             raise ValueError(f"objective: must be a column of the summary, got {got}")
-        if strange := [fault for name in self.axes if (fault := self._axis_fault(name))]:
-            raise ValueError("\n".join(f"points.axes: {fault}" for fault in strange))
-        if self.count > MAX_POINTS:
-            raise ValueError(f"points.axes: must make at most {MAX_POINTS:,} points, got {self.count:,}")
+        names = [*self.layout.names, *(name for rule in self.layout.rules() for name in sorted(rule.names))]
+        faults_of = {name: fault for name in dict.fromkeys(names) if (fault := self._axis_fault(name))}
+        if faults_of:
+            where = {name: "axes" if name in self.layout.names else "constraints" for name in faults_of}
+            raise ValueError("\n".join(f"points.{where[name]}: {fault}" for name, fault in faults_of.items()))
+        if self.layout.most > MAX_POINTS:
+            raise ValueError(
+                f"points.axes: must make at most {MAX_POINTS:,} points, got {self.layout.most:,}"
+            )
+        if isinstance(self.layout, Grid) and not self.layout.constraints:
+            self._points = self.layout
+        else:
+            try:
+                self._points = self.layout.build(self.seed, self._base)
+            except ValueError as error:
+                raise ValueError(f"points.{error}") from None
         # Points often share a fault; each is said once, with the first point that has it.
         faults: dict[str, str] = {}
         for point in range(self.count):
             try:
                 for name, market in self.scenario_at(point).by_market().items():
                     if market.flow.model == "replay":
-                        where = f"markets.{name}." if name else ""
+                        place = f"markets.{name}." if name else ""
                         rule = "must not be replay in a study, which has no orders"
-                        raise ScenarioError(f"{where}flow.model: {rule}")
+                        raise ScenarioError(f"{place}flow.model: {rule}")
             except ScenarioError as error:
                 faults.setdefault(str(error), self.label(point))
                 if len(faults) == 5:
@@ -122,16 +171,27 @@ class Study(BaseModel):
         return self
 
     def _axis_fault(self, name: str) -> str:
-        """Say why a name is no axis of this study; empty if it is one."""
+        """Say why a name is no setting of this study's to vary; empty if it is one."""
         try:
             self.scenario.setting(name)
         except ScenarioError as error:
             return str(error)
         members = self.scenario.markets
-        if members and all(name in member.overrides() for member in members):
+        if members and name in self.layout.names and all(name in member.overrides() for member in members):
             own = f"markets.{members[0].name}.{name}"
             return f"{name}: every market has its own, so that it would change nothing; vary {own}"
         return ""
+
+    def _base(self, name: str) -> Any:
+        """Return the scenario's value of a setting, a derived one's too."""
+        value = self.scenario.get(name)
+        return getattr(self.scenario, name.rpartition(".")[2], None) if value is None else value
+
+    def pinned(self, points: Points) -> Study:
+        """Return the study with its points as they were written down, whatever a design would draw today."""
+        study = self.model_copy()
+        study._points = points
+        return study
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Study:
@@ -178,7 +238,6 @@ class Study(BaseModel):
             "quoting",
             "risk",
             "recovery",
-            "markets",
             "steps",
         }:
             raise StudyError(f"{path}: is a scenario, not a study; simulate it with `mcmm simulate {path}`")
@@ -191,29 +250,57 @@ class Study(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as nested tables, the scenario with all of its settings."""
-        axes = {
-            name: axis.model_dump() if isinstance(axis, Span) else list(axis)
-            for name, axis in self.layout.axes.items()
-        }
-        return {
+        tables: dict[str, Any] = {
             "name": self.name,
             "question": self.question,
             "scenario": self.scenario.to_dict(),
-            "paths": self.paths,
             "seed": self.seed,
             "objective": self.objective,
-            "points": {"design": self.layout.design, "axes": axes},
+            "points": _lists(self.layout.model_dump(exclude_defaults=True) | {"design": self.layout.design}),
         }
+        if self.precision is None:
+            tables["paths"] = self.paths
+        else:
+            tables["precision"] = self.precision.model_dump(exclude_none=True)
+        return tables | ({"keep_paths": True} if self.keep_paths else {})
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of its paths, in the order of the core's rows."""
+        return self.scenario.columns
+
+    @property
+    def looks(self) -> int:
+        """After how many looks at the results the sweep may stop: 1 without precision."""
+        return 1 if self.precision is None else len(self.precision.totals)
+
+    @property
+    def all_rows(self) -> bool:
+        """Whether any mean can be compared between points, or in so large a study the money's only."""
+        return self.count <= MANY_POINTS
+
+    @property
+    def most_paths(self) -> int:
+        """The most paths that a point may get: ``paths``, or the cap of ``precision``."""
+        return self.paths if self.precision is None else self.precision.totals[-1]
 
     @property
     def axes(self) -> dict[str, tuple[Value, ...]]:
-        """Each axis' values, by the dotted name of its setting."""
-        return self.layout.values
+        """Each axis' values, by the dotted name of its setting: a grid's, or those of the points in order."""
+        if isinstance(self._points, Grid):
+            return self._points.values
+        columns = zip(*self._points.rows(), strict=True)
+        return {name: tuple(dict.fromkeys(column)) for name, column in zip(self.names, columns, strict=True)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The varied settings' dotted names."""
+        return self._points.names
 
     @property
     def count(self) -> int:
         """How many points the study has."""
-        return self.layout.count
+        return self._points.count
 
     def at(self, point: int) -> dict[str, Value]:
         """Return the varied settings' values at a point.
@@ -230,7 +317,7 @@ class Study(BaseModel):
         """
         if not 0 <= point < self.count:
             raise InputError(f"point: must be between 0 and {self.count - 1}, got {point!r}")
-        return self.layout.at(point)
+        return self._points.at(point)
 
     def label(self, point: int) -> str:
         """Return a point's number and settings, for messages."""
@@ -242,17 +329,24 @@ class Study(BaseModel):
 
     def steps_at(self, point: int) -> int:
         """Return the length of a point's paths, in steps."""
-        return int(_cell(self.at(point)["steps"])) if "steps" in self.axes else self.scenario.steps
+        return int(self.at(point)["steps"]) if "steps" in self.names else self.scenario.steps
+
+    def all_steps(self, points: Sequence[int]) -> Iterator[int]:
+        """Yield the length of some points' paths, in steps; each of several markets counted."""
+        if "steps" not in self.names:
+            return repeat(self.scenario.steps * self.scenario.market_count, len(points))
+        return (self.steps_at(point) * self.scenario.market_count for point in points)
 
     def path_steps(self) -> int:
-        """Return how many steps all paths of all points take together, each of several markets counted."""
-        paths = self.paths * self.scenario.market_count
-        if "steps" not in self.axes:
+        """Return how many steps all paths of all points take together, or would at the cap of precision."""
+        paths = self.most_paths * self.scenario.market_count
+        if "steps" not in self.names:
             return self.count * paths * self.scenario.steps
-        if self.layout.design == "list":
-            return sum(self.steps_at(point) for point in range(self.count)) * paths
-        lengths = [int(_cell(value)) for value in self.axes["steps"]]
-        return self.count // len(lengths) * sum(lengths) * paths
+        if isinstance(self._points, Grid):
+            lengths = [int(value) for value in self.axes["steps"]]
+            return self.count // len(lengths) * sum(lengths) * paths
+        place = self.names.index("steps")
+        return sum(int(row[place]) for row in self._points.rows()) * paths
 
     def points(self) -> pd.DataFrame:
         """Return the points.
@@ -266,36 +360,52 @@ class Study(BaseModel):
 
         return pd.DataFrame(self.columns(), index=pd.RangeIndex(self.count, name="point"))
 
-    def columns(self) -> dict[str, list[Cell]]:
-        """Return each axis' value at every point; whole numbers beside others are floats, lists texts."""
-        rows = [self.layout.at(point) for point in range(self.count)]
-        columns = {name: [_cell(row[name]) for row in rows] for name in self.axes}
-        for name, values in self.axes.items():
-            if {type(value) for value in values} == {int, float}:
-                columns[name] = [float(value) for value in columns[name]]
-        return columns
+    def columns(self) -> dict[str, list[Value]]:
+        """Return each axis' value at every point; whole numbers beside others are floats here."""
+        found = {
+            name: list(column)
+            for name, column in zip(self.names, zip(*self._points.rows(), strict=True), strict=True)
+        }
+        for name, column in found.items():
+            if {type(value) for value in column} == {int, float}:
+                found[name] = [float(value) for value in column]
+        return found
+
+    def points_digest(self) -> str:
+        """Return a SHA-256 of the points as they are written down."""
+        hasher = hashlib.sha256(repr(self.names).encode())
+        for row in self._points.rows():
+            hasher.update(repr(row).encode())
+        return hasher.hexdigest()
 
     def digest(self) -> str:
         """Return a SHA-256 of what decides the results: scenario, axes' values, paths and seed.
 
         Name, question and objective may change without making the results another study's.
         """
+        layout = self.layout
+        if isinstance(layout, Grid):
+            points: Any = [
+                [name, [repr(value) for value in values]] for name, values in layout.values.items()
+            ]
+        else:
+            points = repr(layout.model_dump())
         decides = {
             "scenario": self.scenario.digest(),
-            "axes": [[name, [repr(_cell(value)) for value in values]] for name, values in self.axes.items()],
+            "points": points,
+            "constraints": list(layout.constraints),
             "paths": self.paths,
+            "precision": None if self.precision is None else self.precision.model_dump(),
             "seed": self.seed,
         }
-        if self.layout.design == "list":
-            decides["points"] = [
-                [repr(_cell(value)) for value in self.at(point).values()] for point in range(self.count)
-            ]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _cell(value: Value) -> Cell:
-    """Return a value as a column can hold it: a list as its JSON."""
-    return json.dumps(value, sort_keys=True) if isinstance(value, list) else value
+def _lists(value: Any) -> Any:
+    """Return nested tables with lists for tuples, as a file has them."""
+    if isinstance(value, dict):
+        return {name: _lists(item) for name, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _scenario_file(path: Path) -> Scenario:
@@ -306,74 +416,6 @@ def _scenario_file(path: Path) -> Scenario:
         raise StudyError("\n".join(f"scenario: {line}" for line in str(error).splitlines())) from None
 
 
-@cache
-def summary_columns(names: tuple[str, ...] = metrics.NAMES) -> list[str]:
-    """Return the columns of a point's summary, in order, for what a path reports."""
-    return list(statistics.summarise(np.zeros((len(names), 2)), names))
-
-
-def _nearest(name: str, known: Any) -> str:
-    """Return ``; did you mean ...?`` where a known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-_AXIS = "a list of numbers, texts, lists or true and false, or a table with low, high and count"
-_RULES = {
-    "name": "text of at least one character",
-    "question": "text",
-    "objective": "text",
-    "scenario": "a table of settings, or in a file the path of a scenario's file",
-    "paths": f"a whole number >= 1 and <= {MAX_PATHS}",
-    "seed": "a whole number >= 0 and < 2**64",
-    "points": "a table",
-    "points.design": "grid or list",
-    "points.axes": "a table with an axis or more",
-    "low": "a finite number",
-    "high": "a finite number",
-    "count": f"a whole number >= 2 and <= {MAX_POINTS}",
-    "scale": "linear or log",
-    "integer": "true or false",
-}
-
-
-def _lines(error: ValidationError) -> list[str]:
-    """Put pydantic's findings as ``setting: rule, got value``, one line each."""
-    lines: list[str] = []
-    for fault in error.errors():
-        # The tags of an axis' two forms are no part of its name, and a value's place in it tells no more.
-        place = [part for part in fault["loc"] if part not in ("span", "values", "layout", "[key]")]
-        where = ".".join(str(part) for part in (place[:3] if "values" in fault["loc"] else place))
-        match fault["type"]:
-            case "extra_forbidden":
-                lines.append(f"{where}: unknown setting{_nearest(str(place[-1]), _known(fault['loc']))}")
-            case "missing":
-                lines.append(f"{where}: must be given")
-            case "value_error":
-                message = str(fault["msg"]).removeprefix("Value error, ")
-                lines.extend(f"{where}: {line}" if where else line for line in message.splitlines())
-            case _:
-                rule = _RULES.get(where) or _RULES.get(str(place[-1]) if len(place) == 4 else "", _AXIS)
-                lines.append(f"{where}: must be {rule}, got {settings.shown(fault['input'])}")
-    unquoted = [
-        fault["loc"]
-        for fault in error.errors()
-        if "axes" in fault["loc"] and fault["type"] == "extra_forbidden"
-    ]
-    for name in {str(place[place.index("axes") + 1]) for place in unquoted} & {
-        setting.partition(".")[0] for setting in settings.NAMES
-    }:
-        lines = [line for line in lines if not line.startswith(f"points.axes.{name}")]
-        lines.append(
-            f'points.axes.{name}: is a table of settings; quote an axis whole, as "{name}.setting" = [..]'
-        )
-    return list(dict.fromkeys(lines))  # a union reports each of its members
-
-
-def _known(where: tuple[int | str, ...]) -> list[str]:
-    """Return the settings of the table that an unknown one stands in."""
-    if "axes" in where:
-        return list(Span.model_fields)
-    if "points" in where[:-1]:
-        return list(Points.model_fields)
-    return [field.alias or name for name, field in Study.model_fields.items()]
+def summary_columns(names: Sequence[str] = metrics.NAMES) -> list[str]:
+    """Return the columns of a point's summary, in order; of a scenario's ``columns``, or of one market's."""
+    return list(summary_names(tuple(names)))

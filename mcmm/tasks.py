@@ -1,4 +1,4 @@
-"""What a worker does: simulate a chunk, summarise its whole points, put its rows in Parquet.
+"""What a worker does: simulate some chunks, summarise their whole points, put their rows in Parquet.
 
 Everything here can be sent to another process.
 """
@@ -12,22 +12,38 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mcmm import statistics
+from mcmm import __version__
 from mcmm.chunks import Chunk, encode
+from mcmm.controls import controls_known
 from mcmm.errors import MCMMError
+from mcmm.records import Record, encode_records, mark_of
+from mcmm.summaries import Part, summaries_of
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
 
-__all__ = ["Failure", "Finished", "Stop", "Stopped", "Task", "compute", "end_with", "summaries_of"]
+__all__ = [
+    "Build",
+    "Failure",
+    "Finished",
+    "Stop",
+    "Stopped",
+    "Task",
+    "build",
+    "compute",
+    "end_with",
+    "records_of",
+    "rows_of",
+]
 
 FloatArray = npt.NDArray[np.float64]
-Summary = tuple[float, ...]
+Build = tuple[tuple[str, str], ...]
 
 # Between slices of its paths a worker looks up to see whether to stop: every 0.1 to 0.2 seconds.
 _SLICE = 12_000_000
@@ -81,44 +97,89 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that a worker needs to know to compute a chunk.
+    """All that a worker needs to know to compute some consecutive chunks.
 
     Attributes
     ----------
-    chunk : Chunk
-        The chunk.
+    chunks : tuple of Chunk
+        The chunks.
     scenario : Scenario
         The study's.
-    settings : tuple of dict
-        What each of the chunk's points changes in it.
+    names : tuple of str
+        The settings that the study varies.
+    settings : dict
+        Their values at each point that has a path in the chunks.
     seed : int
         The study's.
     digest : str
-        The study's.
-    whole : bool
-        Whether the chunk holds all paths of its points, and so can summarise them.
+        The round's.
+    metrics : tuple of str
+        The metrics of its paths.
+    whole : int
+        How many paths make a point whole, so that its chunk can summarise it; 0 if none can tell yet.
+    exact : bool
+        Whether points have few enough paths to keep the values of those that are not whole.
+    all_rows : bool
+        Whether what it takes to compare all means is kept, see `mcmm.study.Study.all_rows`.
+    keep_paths : bool
+        Whether the rows of all paths are wanted too.
     """
 
-    chunk: Chunk
+    chunks: tuple[Chunk, ...]
     scenario: Scenario
-    settings: tuple[dict[str, Any], ...]
+    names: tuple[str, ...]
+    settings: dict[int, tuple[Any, ...]]
     seed: int
     digest: str
-    whole: bool
+    metrics: tuple[str, ...]
+    whole: int
+    exact: bool
+    all_rows: bool
+    keep_paths: bool
+
+    @property
+    def first(self) -> int:
+        """The first chunk."""
+        return self.chunks[0].index
+
+    @property
+    def stop(self) -> int:
+        """The chunk after the last."""
+        return self.chunks[-1].index + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A computed chunk: its file, and a row of the summary for each of its whole points."""
+    """Computed chunks.
 
-    chunk: Chunk
-    data: bytes
-    summaries: tuple[Summary, ...]
+    Attributes
+    ----------
+    first, stop : int
+        The first chunk and the one after the last.
+    records : bytes
+        The file of what is kept of them.
+    rows : bytes or None
+        The file of their paths.
+    summaries : list of (int, ndarray)
+        Rows of the summary for points that are whole: the first point of each run of them.
+    seconds : float
+        How long it took.
+    build : dict
+        What made them: see `build`.
+    """
+
+    first: int
+    stop: int
+    records: bytes
+    rows: bytes | None
+    summaries: list[tuple[int, FloatArray]]
+    seconds: float
+    build: Build
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A chunk that could not be computed: the point at fault, and why."""
+    """Chunks that could not be computed: the point at fault, and why."""
 
     point: int
     kind: type[MCMMError] | None
@@ -126,13 +187,32 @@ class Failure:
     trace: str
 
 
+def build() -> Build:
+    """Return which mcmm runs here and on what, as pairs of name and value."""
+    return _build()
+
+
+@cache
+def _build() -> Build:
+    import platform
+
+    from mcmm import engine
+
+    info = {name: engine.core_info()[name] for name in ("isa", "compiler", "python", "numpy", "machine")}
+    return (
+        ("mcmm", __version__),
+        *((name, str(value)) for name, value in info.items()),
+        ("host", platform.node()),
+    )
+
+
 def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
-    """Compute a chunk.
+    """Compute some chunks.
 
     Parameters
     ----------
     task : Task
-        The chunk and its study.
+        The chunks and their study.
     stop : Stop or None
         Where to look whether to stop, for a worker in a thread.
 
@@ -143,23 +223,41 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         and leave out the point.
     """
     stop = stop or Stop()
-    point = task.chunk.point
+    point = task.chunks[0].point
+    started = time.perf_counter()
     try:
         with stop.working():
-            values: FloatArray | None = None
-            names = task.scenario.columns
-            for place, settings in enumerate(task.settings):
-                point = task.chunk.point + place
-                rows = _rows(task.scenario.replace(settings), task.seed, task.chunk, stop)
-                if task.chunk.points == 1:
-                    values = rows
-                    break
-                if values is None:
-                    values = np.empty((len(names), task.chunk.rows))
-                values[:, place * task.chunk.paths : (place + 1) * task.chunk.paths] = rows
-            assert values is not None
-            summaries = summaries_of(task.chunk, values, names) if task.whole else ()
-            return Finished(task.chunk, encode(task.chunk, values, task.digest, names), summaries)
+            records: list[Record] = []
+            rows: list[FloatArray] = []
+            summaries: list[tuple[int, FloatArray]] = []
+            for chunk in task.chunks:
+                parts, known = [], []
+                for point in chunk.range:
+                    scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
+                    values = rows_of(scenario, task.seed, chunk, stop)
+                    parts.append(
+                        Part.of(
+                            values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
+                        )
+                    )
+                    known.append(controls_known(scenario))
+                    rows += [values] if task.keep_paths else []
+                made, columns = records_of(chunk, parts, known, task.metrics, task.whole)
+                records += made
+                if columns is not None:
+                    summaries.append((chunk.point, columns))
+            mark = mark_of(task.digest, task.first, task.stop)
+            return Finished(
+                task.first,
+                task.stop,
+                encode_records(records, task.metrics, mark),
+                encode(task.chunks, np.concatenate(rows, axis=1), task.digest, task.metrics)
+                if rows
+                else None,
+                summaries,
+                time.perf_counter() - started,
+                build(),
+            )
     except Stopped:
         return None
     except Exception as error:
@@ -168,45 +266,56 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         return Failure(point, kind, message, traceback.format_exc())
 
 
-def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:
-    """Simulate one point's paths of a chunk, in slices."""
+def records_of(
+    chunk: Chunk, parts: Sequence[Part], known: Sequence[bool], metrics: tuple[str, ...], whole: int
+) -> tuple[list[Record], FloatArray | None]:
+    """Make what is kept of a chunk.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        The chunk, or one with some of its points.
+    parts : sequence of Part
+        What is known of the paths of each of its points.
+    known : sequence of bool
+        Whether the means of each point's controls are.
+    metrics : tuple of str
+        The metrics of its paths.
+    whole : int
+        How many paths make a point whole.
+
+    Returns
+    -------
+    tuple of list of Record and ndarray of shape (points, columns)
+        The records, and the points' rows of the summary; None unless they are whole.
+    """
+    if chunk.paths != whole:
+        return [Record(*pair) for pair in zip(chunk.range, parts, strict=True)], None
+    found = summaries_of(parts, metrics, known)
+    records = [
+        Record(point, Part(0, chunk.paths, (each.node,), {}), each.columns, each.distributions)
+        for point, each in zip(chunk.range, found, strict=True)
+    ]
+    return records, np.stack([each.columns for each in found])
+
+
+def rows_of(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:
+    """Simulate one point's paths of a chunk, in slices; shape (metrics, paths)."""
     from mcmm import engine
 
-    size = max(_SLICE // (scenario.steps * scenario.market_count) // _SLICE_PATHS, 1) * _SLICE_PATHS
+    size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
     if chunk.paths <= size:
         stop.check()
         rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag)
         stop.check()
         return rows
-    values = np.empty((len(scenario.columns), chunk.paths))
+    slices = []
     for begin in range(0, chunk.paths, size):
         stop.check()
-        end = min(begin + size, chunk.paths)
-        first = chunk.first_path + begin
-        values[:, begin:end] = engine.run_rows(scenario, seed, first, end - begin, stop.flag)
+        paths = min(size, chunk.paths - begin)
+        slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag))
         stop.check()
-    return values
-
-
-def summaries_of(chunk: Chunk, values: FloatArray, names: Sequence[str]) -> tuple[Summary, ...]:
-    """Summarise the points of a chunk that holds them whole.
-
-    Parameters
-    ----------
-    chunk : Chunk
-        The chunk.
-    values : ndarray of shape (metrics, rows)
-        Its rows.
-    names : sequence of str
-        What they are.
-
-    Returns
-    -------
-    tuple of tuple of float
-        For each point, the values of `mcmm.statistics.summarise` in its order.
-    """
-    parts = np.split(values, chunk.points, axis=1)
-    return tuple(tuple(statistics.summarise(part, names).values()) for part in parts)
+    return np.concatenate(slices, axis=1)
 
 
 def end_with(driver: int) -> None:

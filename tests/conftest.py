@@ -19,6 +19,11 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often tests/faults kills a sweep."""
+    parser.addoption("--kills", type=int, default=10, metavar="N", help="kills at random moments (10)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Stop at once, and say why, where the package under test has no compiled core."""
     if importlib.util.find_spec("mcmm._core") is None:

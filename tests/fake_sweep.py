@@ -11,10 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcmm.comparison import Difference, difference, row_of_column
+from mcmm.controls import CONTROLS
+from mcmm.distributions import Distribution
+from mcmm.errors import InputError
 from mcmm.metrics import NAMES
 from mcmm.scenario import Scenario
-from mcmm.statistics import summarise
+from mcmm.sensitivity import sensitivity
 from mcmm.study import Study
+from mcmm.summaries import Part, rows_of, summaries_of, summary_names
 
 SPREADS = [0.02, 0.04, 0.06, 0.1, 0.16]
 LIMITS = [25, 50, 100, 200]
@@ -30,15 +35,20 @@ HOSTILE = "</script><script>alert(1)</script> [bold]\"&' {{ 7*7 }} \x1b[31mred"
 
 
 class FakeSweep:
-    """The shape of SweepResult over a real study; ``make`` turns (study, scenario) into a point's values."""
+    """The shape of SweepResult over a real study; ``make`` turns (study, scenario) into a point's values.
 
-    def __init__(self, study: Study, make: Any = None) -> None:
+    Unless asked for, its control variates are off: what is told of plain means is then easy to work out.
+    """
+
+    def __init__(self, study: Study, make: Any = None, *, controls: bool = False) -> None:
+        self.controls = controls
         self.study = study
         self.points = study.points()
         self._values = [(make or market)(study, study.scenario_at(point)) for point in self.points.index]
-        self.summary = pd.DataFrame(
-            [summarise(values, NAMES) for values in self._values], index=self.points.index
-        )
+        parts = [Part.of(values, NAMES, exact=True) for values in self._values]
+        self._found = summaries_of(parts, NAMES, [controls] * len(parts))
+        columns = np.stack([each.columns for each in self._found])
+        self.summary = pd.DataFrame(columns, index=self.points.index, columns=list(summary_names(NAMES)))
         self.provenance = {
             "mcmm": "0.1.0",
             "schema": 1,
@@ -53,6 +63,29 @@ class FakeSweep:
             "path_steps_per_second": 1.9e8,
             "started": "2026-01-05T09:30:00+00:00",
         }
+
+    def paths_of(self, point: int) -> int:
+        return self._values[point].shape[1]
+
+    def distribution(self, point: int, metric: str) -> Distribution | None:
+        return self._found[point].distributions.get(metric)
+
+    def differences(self, baseline: int, column: str) -> list[Difference]:
+        rows = rows_of(NAMES)
+        row = row_of_column(column, rows.names)
+        if row is None:
+            raise InputError("column: no mean")
+        wanted = [rows.place(name) for name in (row, *CONTROLS)]
+        nodes = [each.node._replace(batches=each.node.batches[wanted]) for each in self._found]
+        controls = self.controls and row in rows.results
+        return [
+            difference(node, nodes[baseline], wanted[0], controls)._replace(point=point)
+            for point, node in enumerate(nodes)
+            if point != baseline
+        ]
+
+    def sensitivity(self, column: str) -> pd.DataFrame:
+        return sensitivity(self.study, self.summary, column)
 
     def values(self, point: int, metric: str) -> np.ndarray:
         return self._values[point][NAMES.index(metric)]
@@ -78,9 +111,12 @@ def study(
 
 
 def sweep(
-    axes: dict[str, Any] | None = None, scenario: dict[str, Any] | None = None, **settings: Any
+    axes: dict[str, Any] | None = None,
+    scenario: dict[str, Any] | None = None,
+    controls: bool = False,
+    **settings: Any,
 ) -> FakeSweep:
-    return FakeSweep(study(axes, scenario, **settings))
+    return FakeSweep(study(axes, scenario, **settings), controls=controls)
 
 
 def market(study: Study, scenario: Scenario) -> np.ndarray:

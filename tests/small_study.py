@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 
 import mcmm
+from mcmm.files import digest
+from mcmm.metrics import NAMES
+from mcmm.records import Record, encode_records, mark_of
 from mcmm.store import SweepResult
 from mcmm.study import Study
 
@@ -56,6 +59,30 @@ def assert_same(one: SweepResult, other: SweepResult) -> None:
 def chunk_files(directory: Path) -> list[Path]:
     """The finished chunks of a run directory."""
     return sorted((directory / "chunks").glob("[0-9]*.parquet"))
+
+
+def finished_chunks(directory: Path) -> int:
+    """How many chunks a run directory has."""
+    ranges = [path.name.split("-")[:2] for path in chunk_files(directory)]
+    return len({chunk for first, last in ranges for chunk in range(int(first), int(last) + 1)})
+
+
+def scatter(result: SweepResult, keep: range) -> list[Path]:
+    """Put a finished sweep back to where it had these chunks only, each in a file of its own."""
+    (round_,) = result._run.rounds
+    files = []
+    kept: dict[int, list[Record]] = {chunk: [] for chunk in keep}
+    for record in round_.records.all():
+        chunk = round_.plan.place(record.point, record.part.first_path)
+        if chunk in kept:
+            kept[chunk].append(record)
+    for path in chunk_files(result.directory):
+        path.unlink()
+    for chunk, records in kept.items():
+        data = encode_records(records, NAMES, mark_of(round_.digest, chunk, chunk + 1))
+        files.append(result.directory / "chunks" / f"{chunk:06d}-{chunk:06d}-{digest(data)}.parquet")
+        files[-1].write_bytes(data)
+    return files
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ import pytest
 import mcmm
 from mcmm import cli
 
-COMMANDS = ("simulate", "sweep", "report", "schema", "info")
+COMMANDS = ("simulate", "sweep", "report", "verify", "runs", "schema", "info")
 SCENARIO = "steps = 60\n[quoting]\nbase_spread = 0.06\n[risk]\ndrawdown_limit = 3.0\n"
 STUDY = """
 name = "two spreads"
@@ -409,9 +409,11 @@ class TestEndings:
         [line] = err.splitlines()
         assert line.startswith("interrupted: ")
         assert line.endswith("% done, kept in run; run the same command again to resume")
-        kept = {path.name for path in Path("run/chunks").glob("*.parquet")}
         assert cli.main(["sweep", "study.toml", "--out", "run"]) == 0
-        assert kept < {path.name for path in Path("run/chunks").glob("*.parquet")}
+        # What was kept was not computed again.
+        first, second = json.loads(Path("run/manifest.json").read_text())["sessions"]
+        assert first["path_steps"] > 0
+        assert first["path_steps"] + second["path_steps"] == 4 * 20_000 * 5_000
 
 
 def test_schema_describes_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

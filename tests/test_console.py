@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import pytest
 
@@ -94,3 +95,60 @@ def test_rate(speed: float, text: str) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert console.duration(seconds) == text
+
+
+class Notebook:
+    """IPython's kernel and what it displays, as far as a bar asks for them."""
+
+    kernel = object()
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def get_ipython(self) -> Notebook:
+        return self
+
+    def display(self, thing: Any, display_id: bool) -> Notebook:
+        assert display_id
+        return self
+
+    def update(self, thing: Any) -> None:
+        self.shown.append(thing._repr_html_())
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    found = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", found)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython.display", found)  # type: ignore[arg-type]
+    return found
+
+
+def test_a_notebook_shows_a_bar_in_its_cell(
+    clock: Clock, notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_for(10.0, clock)
+    assert 5 <= len(notebook.shown) <= 10
+    assert notebook.shown[-1].startswith('simulating <progress value="1.0000" max="1"></progress> 100%')
+    assert "100 k path-steps/s" in notebook.shown[-1]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_short_run_in_a_notebook_shows_nothing(clock: Clock, notebook: Notebook) -> None:
+    run_for(1.0, clock)
+    assert notebook.shown == []
+
+
+def test_what_is_no_path_is_counted_by_its_own_name(clock: Clock, notebook: Notebook) -> None:
+    with console.ProgressBar("verifying", unit="cells") as progress:
+        for done in range(0, 101, 10):
+            progress(done, 100)
+            clock.now += 1.0
+    assert "10 cells/s" in notebook.shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (5_430_000, "5.43 MB"), (2.5e12, "2.5 TB")]
+)
+def test_sizes(count: float, text: str) -> None:
+    assert console.size(count) == text

@@ -77,7 +77,9 @@ def test_there_and_back() -> None:
 
 
 def test_one_market_is_written_as_it_always_was() -> None:
-    assert set(Scenario().to_dict()) == {"steps", "market", "flow", "fees", "quoting", "risk", "recovery"}
+    assert set(Scenario().to_dict()) == {
+        *("steps", "market", "flow", "fees", "quoting", "risk", "recovery", "schedule")
+    }
     assert Scenario(markets=[], portfolio={"correlation": 0.0}).digest() == Scenario().digest()
 
 
@@ -122,7 +124,7 @@ def test_the_schema_lets_an_editor_complete_a_market() -> None:
     assert schema["properties"]["markets"]["items"] == {"$ref": "#/$defs/Member"}
     member = schema["$defs"]["Member"]
     assert set(member["properties"]) == {
-        *("name", "market", "flow", "fees", "quoting", "risk", "recovery"),
+        *("name", "market", "flow", "fees", "quoting", "risk", "recovery", "schedule"),
     }
     assert schema["$defs"]["Portfolio"]["properties"]["exposure_limit"]["type"] == ["number", "null"]
 

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from mcmm.moments import BLOCK, Blocks, block_sums, merge_blocks, row_moments, tree_sum
+from mcmm.moments import BATCHES, LEAF, join, moments_of, root, row_moments, tally, tree_sum
 from mcmm.statistics import Interval, mean
 
 # What a sample cannot say is NaN, never a warning.
 pytestmark = pytest.mark.filterwarnings("error")
 
-LENGTHS = (1, 2, 3, 5, 64, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 10_000, 3 * BLOCK + 17)
+LENGTHS = (1, 2, 3, 5, 64, 1000, LEAF - 1, LEAF, LEAF + 1, 10_000, 3 * LEAF + 17, 40 * LEAF)
 
 
 def sample(length: int, seed: int = 1) -> np.ndarray:
@@ -22,38 +23,42 @@ def sample(length: int, seed: int = 1) -> np.ndarray:
 
 
 def plain_fold(values: list[float]) -> float:
-    """Fold one block in plain Python, as the documentation of tree_sum says it."""
-    width = 1
-    while width < len(values):
-        width *= 2
-    padded = values + [0.0] * (width - len(values))
+    """Fold one leaf in plain Python, as the documentation of tree_sum says it."""
+    padded = values + [0.0] * (LEAF - len(values))
     while len(padded) > 1:
         half = len(padded) // 2
         padded = [low + high for low, high in zip(padded[:half], padded[half:], strict=True)]
     return padded[0]
 
 
+def leaves_of(values: list[float]) -> list[list[float]]:
+    return [values[start : start + LEAF] for start in range(0, len(values), LEAF)]
+
+
 def plain_tree(values: list[float]) -> float:
-    while len(values) > 1:
-        values = [plain_fold(values[start : start + BLOCK]) for start in range(0, len(values), BLOCK)]
-    return values[0]
+    sums = [plain_fold(leaf) for leaf in leaves_of(values)]
+    while len(sums) > 1:
+        pairs = [sums[place : place + 2] for place in range(0, len(sums), 2)]
+        sums = [pair[0] + pair[1] if len(pair) == 2 else pair[0] for pair in pairs]
+    return sums[0]
 
 
 def plain_moments(values: list[float]) -> tuple[float, float]:
-    blocks = [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
-    totals = [plain_fold(block) for block in blocks]
-    averages = [total / len(block) for total, block in zip(totals, blocks, strict=True)]
-    within = [
-        plain_fold([(value - average) * (value - average) for value in block])
-        for average, block in zip(averages, blocks, strict=True)
-    ]
-    overall = plain_tree(totals) / len(values)
-    between = [
-        len(block) * ((average - overall) * (average - overall))
-        for average, block in zip(averages, blocks, strict=True)
-    ]
-    squares = plain_tree(within) + plain_tree(between)
-    return overall, math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else math.nan
+    nodes = []
+    for leaf in leaves_of(values):
+        total = plain_fold(leaf)
+        apart = [value - total / len(leaf) for value in leaf]
+        nodes.append((float(len(leaf)), total, plain_fold([gap * gap for gap in apart])))
+    while len(nodes) > 1:
+        merged = []
+        for place in range(0, len(nodes) - 1, 2):
+            (n, total, squares), (m, other, more) = nodes[place : place + 2]
+            gap = other / m - total / n
+            between = n * m / (n + m) * (gap * gap)
+            merged.append((n + m, total + other, (squares + more) + between))
+        nodes = merged + nodes[len(nodes) // 2 * 2 :]
+    count, total, squares = nodes[0]
+    return total / count, math.sqrt(squares / (count - 1)) if count > 1 else math.nan
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -96,14 +101,56 @@ def test_deviation_survives_a_far_mean() -> None:
     assert row_moments(noise[np.newaxis] + 1e9).sd[0] == pytest.approx(noise.std(ddof=1), rel=1e-6)
 
 
-@pytest.mark.parametrize("cuts", [(BLOCK,), (2 * BLOCK, 3 * BLOCK), (BLOCK, 2 * BLOCK, 3 * BLOCK)])
-def test_parts_cut_at_blocks_merge_to_the_same_bits(cuts: tuple[int, ...]) -> None:
-    values = np.stack([sample(3 * BLOCK + 321, seed) for seed in range(2)])
-    values[1, ::5] = np.nan
-    parts = [block_sums(part) for part in np.split(values, cuts, axis=1)]
-    merged = merge_blocks(Blocks(*(np.concatenate(column, axis=1) for column in zip(*parts, strict=True))))
-    for joined, whole in zip(merged, row_moments(values), strict=True):
-        assert joined.tobytes() == whole.tobytes()
+PAIRS = ((0, 1), (1, 0), (2, 2))
+
+
+@pytest.mark.parametrize("length", [300, 3 * LEAF + 321, 29 * LEAF + 1, 64 * LEAF])
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_cut_anywhere_join_to_the_same_bits(length: int, seed: int) -> None:
+    values = np.stack([sample(length, row) for row in range(4)])
+    values[3, ::5] = np.nan
+    random = np.random.default_rng(seed)
+    leaves = -(-length // LEAF)
+    starts = [
+        0,
+        *sorted(random.choice(np.arange(1, leaves), min(6, leaves - 1), replace=False) * LEAF),
+        length,
+    ]
+    parts = [tally(values[:, begin:end], int(begin), PAIRS) for begin, end in itertools.pairwise(starts)]
+    whole = root(tally(values, pairs=PAIRS), PAIRS)
+    cut = int(random.integers(0, len(parts)))
+    later = join((node for part in parts[cut:] for node in part), PAIRS)
+    joined = join([*(node for part in parts[:cut] for node in part), *later], PAIRS)
+    # As few as there can be: one for each power of two in the number of leaves.
+    assert len(joined) == leaves.bit_count()
+    for one, other in zip(root(joined, PAIRS)[2:], whole[2:], strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_products_of_deviations_are_covariances() -> None:
+    values = np.random.default_rng(5).standard_normal((3, 12_345))
+    values[1] += 0.5 * values[0]
+    node = root(tally(values, pairs=PAIRS), PAIRS)
+    covariance = np.cov(values) * 12_344
+    assert node.squares[3:] == pytest.approx([covariance[0, 1], covariance[1, 0], covariance[2, 2]])
+    assert node.squares[:3] == pytest.approx(np.diag(covariance))
+    assert moments_of(node).sd == pytest.approx(values.std(axis=1, ddof=1))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 5000])
+def test_batches_are_the_paths_by_their_number(length: int) -> None:
+    values = np.random.default_rng(6).standard_normal((3, length))
+    values[1, ::3] = np.nan
+    node = root(tally(values, batched=2))
+    assert node.batches.shape == (2, BATCHES)
+    for batch in range(BATCHES):
+        assert node.batches[:, batch] == pytest.approx(np.nansum(values[:2, batch::BATCHES], axis=1))
+
+
+def test_a_range_must_begin_with_a_leaf() -> None:
+    with pytest.raises(ValueError, match="first_path: must be a multiple of 256, got 100"):
+        tally(np.zeros((1, 5)), 100)
+    assert tally(np.zeros((1, 0))) == []
 
 
 def test_nan_is_left_out_and_the_other_rows_keep_their_bits() -> None:
@@ -121,7 +168,7 @@ def test_nan_is_left_out_and_the_other_rows_keep_their_bits() -> None:
 
 
 def test_a_block_without_a_value_changes_nothing() -> None:
-    values = np.full(2 * BLOCK, np.nan)
+    values = np.full(2 * LEAF, np.nan)
     values[:3] = [1.0, 2.0, 6.0]
     assert mean(values) == mean([1.0, 2.0, 6.0])
     assert mean(values[::-1]) == mean([6.0, 2.0, 1.0])

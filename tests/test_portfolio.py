@@ -319,7 +319,7 @@ def test_the_command_sets_one_markets_setting(
 def test_many_markets_are_summed_up_by_the_worst(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from mcmm.reports.terminal import print_simulation
+    from mcmm.reports.one_run import print_simulation
 
     many = Scenario(steps=20, markets=[{"name": f"m{place}"} for place in range(64)])
     run = mcmm.simulate(many, paths=50, seed=1)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from fake_sweep import HOSTILE, MANY, data_of, sweep
 
+from mcmm.distributions import LEVELS, Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
-from mcmm.reports.figures import LEVELS, MOST_DISTRIBUTIONS, figures_data, histogram
+from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page, write_page
 from mcmm.scenario import Scenario
@@ -27,22 +28,22 @@ def small() -> Findings:
 
 def test_histogram_counts_every_value_in_round_bins() -> None:
     values = np.random.default_rng(1).normal(3.0, 20.0, 5000).round(2)
-    found = histogram(values)
-    edges = found["start"] + found["width"] * np.arange(len(found["counts"]) + 1)
-    assert sum(found["counts"]) == 5000
-    assert 30 <= len(found["counts"]) <= 85
-    assert found["counts"][0] > 0
-    assert found["counts"][-1] > 0
-    assert found["counts"] == np.histogram(values + 1e-7, edges)[0].tolist()
-    mantissa = found["width"] / 10 ** math.floor(math.log10(found["width"]) + 1e-9)
+    found = Distribution.of(np.sort(values))
+    edges = found.start + found.width * np.arange(len(found.counts) + 1)
+    assert found.counts.sum() == 5000
+    assert 30 <= len(found.counts) <= 85
+    assert found.counts[0] > 0
+    assert found.counts[-1] > 0
+    assert found.counts.tolist() == np.histogram(values + 1e-7, edges)[0].tolist()
+    mantissa = found.width / 10 ** math.floor(math.log10(found.width) + 1e-9)
     assert min(abs(mantissa - step) for step in (1, 2, 5)) < 1e-9
 
 
 @pytest.mark.parametrize("value", [0.0, 3.7, -1e-12, 1e6])
 def test_histogram_of_one_value(value: float) -> None:
-    found = histogram(np.full(10, value))
-    assert found["counts"] == [10]
-    assert found["start"] <= value + 1e-9 < found["start"] + found["width"] + 1e-9
+    found = Distribution.of(np.full(10, value))
+    assert found.counts.tolist() == [10]
+    assert found.start <= value + 1e-9 < found.start + found.width + 1e-9
 
 
 def test_the_pages_numbers_are_the_sweeps(small: Findings) -> None:
@@ -82,6 +83,7 @@ def test_the_menu_offers_every_metric_that_says_something(small: Findings) -> No
         "breaker_overshoot.mean",
     }
     assert offered <= set(data["columns"])
+    assert {"pnl_settled.controlled_mean", "pnl_fair.variance_reduction"} <= offered
 
 
 def test_a_long_study_carries_the_best_distributions() -> None:

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from fake_sweep import HOSTILE, MANY, FakeSweep, data_of, market, study, sweep
 from rich.console import Console
+from scipy import stats
 from small_study import small_study
 
 from mcmm import runner
 from mcmm.metrics import METRICS, NAMES
 from mcmm.reports import numbers, report
 from mcmm.reports.findings import Findings, can_halt, describe, frontier
+from mcmm.reports.one_run import SECTIONS, print_simulation
 from mcmm.reports.page import page
-from mcmm.reports.terminal import SECTIONS, print_report, print_simulation
+from mcmm.reports.terminal import print_report
 from mcmm.scenario import Scenario
 from mcmm.simulation import Simulation
 
@@ -140,21 +142,42 @@ def test_the_frontier_is_what_its_definition_says(many: Findings) -> None:
     assert set(frontier(risk, reward)) == expected
 
 
-def test_the_best_and_what_is_not_distinguishable_from_it(small: Findings) -> None:
-    result, means = small.result, small.result.summary["pnl_settled.mean"]
+def test_the_best_and_what_is_not_shown_to_be_worse(small: Findings) -> None:
+    result, means = small.result, small.result.summary["pnl_settled.controlled_mean"]
     assert small.best == int(means.argmax())
-    best = result.values(small.best, "pnl_settled")
-    for point in result.points.index:
-        difference = best - result.values(point, "pnl_settled")
-        error = difference.std(ddof=1) / math.sqrt(len(difference))
-        if point != small.best:
-            assert small.shortfall_standard_error[point] == pytest.approx(error)
-            assert (point in small.tied) == (difference.mean() <= 2 * error)
+    bound = stats.t.isf(0.05 / 19, 63)
+    for difference in result.differences(small.best, "pnl_settled.mean"):
+        point = difference.point
+        assert small.shortfall[point] == -difference.value
+        assert small.shortfall_standard_error[point] == difference.standard_error
+        assert (point in small.tied) == (-difference.value < bound * difference.standard_error)
+        best = result.values(small.best, "pnl_settled") - result.values(point, "pnl_settled")
+        assert small.shortfall[point] == pytest.approx(best.mean(), abs=5 * best.std() / math.sqrt(2000))
     assert small.tied  # or the case above was never put to the test
     # Taken apart, as if the points faced different markets, the same differences would be lost in the noise.
     own = result.summary["pnl_settled.standard_error"]
-    apart = (means[small.best] - means) <= 2 * np.hypot(own, own[small.best])
-    assert apart.sum() - 1 > 2 * len(small.tied)
+    apart = (means[small.best] - means) <= bound * np.hypot(own, own[small.best])
+    assert apart.sum() - 1 > len(small.tied) + 1
+
+
+def test_means_are_told_with_their_control_variates() -> None:
+    findings = Findings.of(sweep(controls=True))
+    row = findings.result.summary.iloc[findings.best]
+    mean, error = row["pnl_settled.controlled_mean"], row["pnl_settled.controlled_standard_error"]
+    assert row["pnl_settled.variance_reduction"] > 50
+    assert f"${mean:.3f} (95% interval ${mean - 1.961 * error:.3f} to" in findings.sentences()[0]
+    text = printed(findings)
+    line = [line for line in text.splitlines() if re.match(r"\* +\d+ ", line)][1]
+    gain = f"{row['pnl_settled.variance_reduction']:.0f}"
+    plain = f"{row['pnl_settled.mean']:.2f}"
+    assert line.split()[2:6] == [f"{mean:.4f}", f"{error:.4f}", plain, f"{float(gain):,.0f}"]
+    assert "control variates" in without_lines(text)
+    assert "control variates" not in without_lines(printed(Findings.of(sweep())))
+    assert max(map(len, text.splitlines())) <= 80
+    data = data_of(page(findings))
+    assert data["objective"]["column"] == "pnl_settled.controlled_mean"
+    # Luck taken out, fewer points can be the best.
+    assert len(findings.tied) < len(Findings.of(sweep()).tied)
 
 
 def test_points_equal_path_by_path_are_not_distinguishable() -> None:
@@ -177,7 +200,9 @@ def test_points_equal_path_by_path_are_not_distinguishable() -> None:
 def test_every_objective_has_its_answer(objective: str, method: str) -> None:
     findings = Findings.of(sweep(scenario={"risk": {"drawdown_limit": 30.0}}, objective=objective))
     assert findings.method == method
-    assert findings.best == int(findings.result.summary[objective].argmax())
+    column = findings.estimated(objective)
+    assert (column == objective) == (objective != "pnl_settled.mean")
+    assert findings.best == int(findings.result.summary[column].argmax())
     assert len(findings.sentences()) == 3
     assert describe(objective) in findings.sentences()[0]
 
@@ -195,11 +220,11 @@ def test_an_objective_that_applies_nowhere() -> None:
 def test_the_sentences_carry_the_numbers_and_their_intervals(small: Findings) -> None:
     first, second, third = small.sentences()
     row = small.result.summary.iloc[small.best]
-    mean, error = row["pnl_settled.mean"], row["pnl_settled.standard_error"]
+    mean, error = row["pnl_settled.controlled_mean"], row["pnl_settled.controlled_standard_error"]
     assert f"${mean:.2f} (95% interval ${mean - 1.961 * error:.2f} to ${mean + 1.961 * error:.2f})" in first
     assert "base_spread 0.16, inventory_limit 200" in first
     assert f"lose ${row['pnl_settled.expected_shortfall_95']:.2f} on average" in second
-    assert f"{len(small.tied)} are not distinguishable" in third
+    assert f"{len(small.tied)} are not shown to be worse (paired differences; at most a 5% chance" in third
 
 
 def test_a_best_point_at_the_edge_of_the_study_is_told(small: Findings) -> None:
@@ -384,7 +409,7 @@ def test_a_real_sweep_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[
     report(result, html=tmp_path / "report.html")
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    best = int(result.summary["pnl_settled.mean"].argmax())
+    best = int(result.summary["pnl_settled.controlled_mean"].argmax())
     assert f"at point {best} (base_spread " in without_lines(text)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     data = data_of(html)

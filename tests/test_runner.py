@@ -13,14 +13,16 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from small_study import assert_same, chunk_files, many_chunks, small_study
+from small_study import assert_same, chunk_files, finished_chunks, many_chunks, scatter, small_study
 
 import mcmm
-from mcmm import chunks, engine, runner, statistics, tasks
+from mcmm import chunks, engine, packing, runner, summaries, tasks
 from mcmm.errors import InputError, ScenarioError, StoreError
 from mcmm.metrics import NAMES
+from mcmm.rounds import Round
 from mcmm.runner import sweep
-from mcmm.store import RunDirectory, SweepResult
+from mcmm.store import SweepResult
+from mcmm.workers import Workers
 
 Rows = Callable[[mcmm.Scenario, int, int, int], np.ndarray]
 
@@ -38,13 +40,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     core: Rows = engine.run_rows
 
     def run_rows(
-        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray | None = None
     ) -> np.ndarray:
         asked.append((first_path, paths))
         return core(scenario, seed, first_path, paths, stop)
 
     monkeypatch.setattr(engine, "run_rows", run_rows)
     return asked
+
+
+@pytest.fixture
+def short_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of a single chunk each."""
+    monkeypatch.setattr(packing, "_SECONDS", 0.0)
+    monkeypatch.setattr(packing, "_TASKS_A_SECOND", 1e9)
 
 
 def test_a_sweep_is_the_core_at_every_point() -> None:
@@ -55,7 +64,7 @@ def test_a_sweep_is_the_core_at_every_point() -> None:
         rows = engine.run_rows(study.scenario_at(point), study.seed, 0, study.paths)
         for name, row in zip(NAMES, rows, strict=True):
             assert result.values(point, name).tobytes() == row.tobytes()
-        summary = statistics.summarise(rows, NAMES)
+        summary = summaries.summarise(rows, NAMES)
         assert list(result.summary.columns) == list(summary)
         assert np.array_equal(result.summary.loc[point], list(summary.values()), equal_nan=True)
 
@@ -89,10 +98,12 @@ def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch, calls: list[tupl
     assert set(calls) == {(0, 1000)}
     calls.clear()
     monkeypatch.setattr(tasks, "_SLICE", 256 * 50)
-    assert_same(sweep(study, jobs=1), whole)
+    sliced = sweep(study, jobs=1)
     assert set(calls) == {(0, 256), (256, 256), (512, 256), (768, 232)}
+    assert_same(sliced, whole)
 
 
+@pytest.mark.usefixtures("short_tasks")
 def test_progress_is_told_in_order(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     threads = set()
@@ -105,13 +116,13 @@ def test_progress_is_told_in_order(tmp_path: Path) -> None:
     study = small_study(
         scenario={"steps": 500}, paths=4000, points={"axes": {"quoting.base_spread": spreads}}
     )
-    sweep(study, tmp_path / "run", jobs=2, progress=progress)
+    result = sweep(study, tmp_path / "run", jobs=2, progress=progress)
     done = [at for at, _ in told]
     assert done == [2_000_000 * chunk for chunk in range(9)]
     assert {total for _, total in told} == {study.path_steps()}
     assert threads == {threading.main_thread()}
     told.clear()
-    chunk_files(tmp_path / "run")[3].unlink()
+    scatter(result, range(7))
     sweep(study, tmp_path / "run", jobs=2, progress=progress)
     assert [at for at, _ in told] == [14_000_000, 16_000_000]
 
@@ -125,8 +136,7 @@ def test_only_what_is_missing_is_computed(
     again = sweep(many_chunks(), tmp_path / "run", jobs=2)
     assert calls == []
     assert again.provenance == first.provenance
-    for path in chunk_files(tmp_path / "run")[10:17]:
-        path.unlink()
+    scatter(again, range(7, 30))
     third = sweep(many_chunks(), tmp_path / "run", jobs=2)
     assert len(calls) == 7
     assert third.provenance["sessions"] == 2
@@ -138,6 +148,7 @@ class Bang(Exception):
     """Somebody's own."""
 
 
+@pytest.mark.usefixtures("short_tasks")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Bang])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_sweep_goes_on(
@@ -150,14 +161,13 @@ def test_an_interrupted_sweep_goes_on(
     threads = threading.active_count()
     with pytest.raises(error):
         sweep(many_chunks(), tmp_path / "run", jobs=jobs, progress=progress)
-    kept = chunk_files(tmp_path / "run")
-    assert 10 <= len(kept) < 20
+    kept = finished_chunks(tmp_path / "run")
+    assert 10 <= kept < 20
     with pytest.raises(StoreError, match="is not finished"):
         SweepResult.load(tmp_path / "run")
     result = sweep(many_chunks(), tmp_path / "run", jobs=jobs)
     assert_same(result, reference)
-    assert result.provenance["sessions"] == 2
-    assert set(kept) < set(chunk_files(tmp_path / "run"))
+    assert [each["path_steps"] for each in result.sessions] == [kept * 2_000_000, (30 - kept) * 2_000_000]
     assert threading.active_count() <= threads + 1
 
 
@@ -183,6 +193,7 @@ def test_an_interruption_waits_for_one_slice_at_most(tmp_path: Path, monkeypatch
     assert running == []
 
 
+@pytest.mark.usefixtures("short_tasks")
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
     ("raised", "caught", "message"),
@@ -217,46 +228,50 @@ def test_a_workers_error_names_the_point(
             sweep(study, tmp_path / "run", jobs=jobs)
     assert str(told.value) == f"point 8 (quoting.base_spread = {spread}): {message}"
     assert (caught is RuntimeError) == ("faulty" in "".join(getattr(told.value, "__notes__", [])))
-    kept = chunk_files(tmp_path / "run")
-    assert len(kept) >= 8 - jobs
-    assert_same(sweep(study, tmp_path / "run", jobs=1), sweep(study, jobs=1))
-    assert set(kept) <= set(chunk_files(tmp_path / "run"))
+    kept = finished_chunks(tmp_path / "run")
+    assert kept >= 8 - jobs
+    again = sweep(study, tmp_path / "run", jobs=1)
+    assert_same(again, sweep(study, jobs=1))
+    assert again.sessions[-1]["path_steps"] == (30 - kept) * 2_000_000
 
 
+@pytest.mark.usefixtures("short_tasks")
 def test_a_full_disk_ends_it_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: SweepResult
 ) -> None:
-    write = RunDirectory.write_chunk
+    write = Round.write
 
-    def full(run: RunDirectory, chunk: chunks.Chunk, data: bytes) -> Path:
-        if len(chunk_files(run.path)) == 5:
-            raise InputError(f"{run.path}: cannot be written: No space left on device")
-        return write(run, chunk, data)
+    def full(run: Round, first: int, stop: int, *data: bytes | None) -> None:
+        if len(chunk_files(run.folder)) == 5:
+            raise InputError(f"{run.folder}: cannot be written: No space left on device")
+        write(run, first, stop, *data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "write_chunk", full)
+        patch.setattr(Round, "write", full)
         with pytest.raises(InputError, match="No space left on device"):
             sweep(many_chunks(), tmp_path / "run", jobs=2)
     assert len(chunk_files(tmp_path / "run")) == 5
     assert_same(sweep(many_chunks(), tmp_path / "run", jobs=2), reference)
 
 
+@pytest.mark.usefixtures("short_tasks")
 def test_a_slow_disk_holds_the_workers_back(
     monkeypatch: pytest.MonkeyPatch, calls: list[tuple[int, int]], reference: SweepResult
 ) -> None:
-    write = RunDirectory.write_chunk
+    write = Round.write
     ahead = []
 
-    def slow(run: RunDirectory, chunk: chunks.Chunk, data: bytes) -> Path:
-        ahead.append(len(calls) - len(chunk_files(run.path)))
+    def slow(run: Round, first: int, stop: int, *data: bytes | None) -> None:
+        ahead.append(len(calls) - finished_chunks(run.folder))
         time.sleep(0.05)
-        return write(run, chunk, data)
+        write(run, first, stop, *data)
 
-    monkeypatch.setattr(RunDirectory, "write_chunk", slow)
+    monkeypatch.setattr(Round, "write", slow)
     monkeypatch.setattr(runner, "_BACKLOG", 3)
-    assert_same(sweep(many_chunks(), jobs=2), reference)
+    result = sweep(many_chunks(), jobs=2)
     assert 2 <= max(ahead) <= 6
     assert len(calls) == 30
+    assert_same(result, reference)
 
 
 def test_two_at_once_are_told(tmp_path: Path) -> None:
@@ -326,7 +341,15 @@ def test_the_provenance_says_how_it_was_made(tmp_path: Path) -> None:
             )
             for jobs in (0, -2, 100_000, 1.5, True)
         ),
-        ({"backend": "dask"}, "backend: must be one of threading, loky, got 'dask'"),
+        ({"backend": "mpi"}, "backend: must be one of threading, loky, dask, ray, got 'mpi'"),
+        (
+            {"backend": "dask"},
+            "scheduler: must be given with backend dask, as tcp://127.0.0.1:8786, got none",
+        ),
+        (
+            {"scheduler": "tcp://here:1"},
+            "scheduler: must be left out with backend threading, which has none; got 'tcp://here:1'",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
@@ -337,5 +360,5 @@ def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], 
 
 
 def test_minus_one_job_is_one_a_core() -> None:
-    assert runner._workers(-1) == joblib.cpu_count()
-    assert runner._workers(7) == 7
+    assert Workers("threading", -1, None).count == joblib.cpu_count()
+    assert Workers("threading", 7, None).count == 7

@@ -155,8 +155,8 @@ def test_a_piece_begins_wherever_something_changes() -> None:
 
 
 def test_a_sweep_varies_schedules() -> None:
-    shapes = [[], [[0, 0.5], [20, 2.0]]]
-    pauses = [[], [{"start": 5, "steps": 10, "quotes": "rest"}]]
+    shapes = ["[]", "[[0, 0.5], [20, 2.0]]"]
+    pauses = ["[]", '[{"start": 5, "steps": 10, "quotes": "rest"}]']
     axes = {"schedule.arrival_rate": shapes, "schedule.pauses": pauses, "schedule.amplitude": [0.5, 1.0]}
     study = Study(name="day", scenario={"steps": 40}, paths=10, seed=1, points={"axes": axes})
     assert study.count == 8
@@ -171,16 +171,19 @@ def test_a_sweep_varies_schedules() -> None:
 
 
 def test_a_sweep_of_schedules_is_stored_read_back_and_reported(tmp_path: Path) -> None:
-    axes = {
-        "schedule.pauses": [[], [{"start": 5, "steps": 10, "quotes": "rest"}]],
-        "schedule.volatility": [[[0, 2.0], [20, 0.5]], []],
+    rest = '[{"quotes": "rest", "start": 5, "steps": 10}]'
+    points = {
+        "design": "list",
+        "points": [
+            {"schedule.pauses": "[]", "schedule.volatility": "[[0, 2.0], [20, 0.5]]"},
+            {"schedule.pauses": rest, "schedule.volatility": "[]"},
+        ],
     }
-    points = {"design": "list", "axes": axes}
     study = Study(name="day", scenario={"steps": 40}, paths=20, seed=1, points=points)
     swept = mcmm.sweep(study, out=tmp_path / "run")
     again = mcmm.sweep(study, out=tmp_path / "run")  # nothing is left to do
     assert again.study.digest() == study.digest()
     assert again.points.equals(swept.points)
-    assert again.points["schedule.pauses"].tolist() == ["[]", '[{"quotes": "rest", "start": 5, "steps": 10}]']
+    assert again.points["schedule.pauses"].tolist() == ["[]", rest]
     mcmm.report(again, html=tmp_path / "report.html")
     assert "schedule.volatility" in (tmp_path / "report.html").read_text(encoding="utf-8")

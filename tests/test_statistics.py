@@ -1,19 +1,13 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from mcmm import statistics
 from mcmm.errors import InputError
-from mcmm.metrics import NAMES
 from mcmm.moments import tree_sum
 from mcmm.statistics import (
     Interval,
@@ -24,7 +18,6 @@ from mcmm.statistics import (
     quantile,
     quantile_interval,
     sorted_sample,
-    summarise,
     value_at_risk,
     value_at_risk_interval,
 )
@@ -232,8 +225,6 @@ def test_no_hit_is_not_a_chance_of_zero() -> None:
         (lambda: proportion(4, 3), r"hits: must be between 0 and count \(3\), got 4"),
         (lambda: proportion(-1, 3), "hits: must be between 0"),
         (lambda: proportion(1, 3, bound="left"), "bound: must be .*, got 'left'"),  # type: ignore[arg-type]
-        (lambda: summarise(np.zeros((2, 5)), ["pnl"]), r"values: must have shape \(1, paths\).*got \(2, 5\)"),
-        (lambda: summarise(np.zeros(5), ["pnl"]), "values: must have shape"),
     ],
 )
 def test_bad_arguments_are_named(call: Callable[[], object], message: str) -> None:
@@ -241,124 +232,9 @@ def test_bad_arguments_are_named(call: Callable[[], object], message: str) -> No
         call()
 
 
-# ---- summaries
+# ---- labels
 
 
 def test_labels() -> None:
     labels = [percent_label(share) for share in (0.01, 0.05, 0.5, 0.95, 0.995, 0.001, 0.29)]
     assert labels == ["01", "05", "50", "95", "99.5", "0.1", "29"]
-
-
-def point(paths: int) -> np.ndarray:
-    values = np.stack([sample(paths, seed) for seed in range(len(NAMES))])
-    values[NAMES.index("trips")] = np.arange(paths) % 4 == 1
-    values[NAMES.index("halt_step")] = np.where(np.arange(paths) % 4 == 1, 10.0 + np.arange(paths) % 3, -1.0)
-    values[NAMES.index("breaker_overshoot"), np.arange(paths) % 4 != 1] = np.nan
-    values[NAMES.index("outcome")] = np.nan
-    return values
-
-
-def test_summary_says_what_the_functions_say() -> None:
-    values = point(6000)
-    found = summarise(values, NAMES)
-    for name, row in zip(NAMES, values, strict=True):
-        if name in ("halt_reason", "halt_step", "outcome"):
-            continue
-        average, error, count = mean(row)
-        assert (found[f"{name}.mean"], found[f"{name}.standard_error"], found[f"{name}.count"]) == (
-            average,
-            error,
-            count,
-        )
-        assert found[f"{name}.sd"] == pytest.approx(np.nanstd(row, ddof=1), rel=1e-12)
-    for name in statistics.QUANTILE_METRICS:
-        row = values[NAMES.index(name)]
-        for share, label in zip(statistics.QUANTILES, ("p01", "p05", "p50", "p95", "p99"), strict=True):
-            assert found[f"{name}.{label}"] == quantile(row, share)
-    for name in statistics.MONEY_METRICS:
-        row = values[NAMES.index(name)]
-        for level, label in ((0.95, "95"), (0.99, "99")):
-            shortfall = expected_shortfall(row, level)
-            assert found[f"{name}.value_at_risk_{label}"] == value_at_risk(row, level)
-            assert found[f"{name}.expected_shortfall_{label}"] == shortfall.value
-            assert found[f"{name}.expected_shortfall_{label}_standard_error"] == shortfall.standard_error
-        assert found[f"{name}.loss_chance"] == np.mean(row < 0)
-        assert found[f"{name}.loss_chance_standard_error"] == proportion(int((row < 0).sum()), 6000)[1]
-
-
-def test_summary_of_halts() -> None:
-    found = summarise(point(6000), NAMES)
-    assert found["halt.chance"] == 0.25
-    assert found["halt.chance_standard_error"] == math.sqrt(0.25 * 0.75 / 6000)
-    assert found["halt_step.count"] == found["breaker_overshoot.count"] == 1500.0
-    assert found["halt_step.mean"] == 11.0
-    assert not [name for name in found if name.startswith("halt_reason")]
-
-
-def test_summary_of_what_never_applies() -> None:
-    found = summarise(point(500), NAMES)
-    assert found["outcome.count"] == 0.0
-    assert all(math.isnan(found[f"outcome.{column}"]) for column in ("mean", "sd", "standard_error"))
-    nothing = summarise(np.full((1, 9), np.nan), ["pnl"])
-    assert all(math.isnan(value) for name, value in nothing.items() if name != "pnl.count")
-
-
-def test_summary_has_the_same_names_for_any_number_of_paths() -> None:
-    many, one = summarise(point(500), NAMES), summarise(point(1), NAMES)
-    assert list(many) == list(one)
-    assert math.isnan(one["pnl.standard_error"])
-    assert one["pnl.mean"] == one["pnl.p01"] == -one["pnl.value_at_risk_95"]
-    assert all(type(value) is float for value in many.values())
-
-
-def test_a_loss_is_less_than_nothing() -> None:
-    assert summarise(np.array([[-1.0, -0.0, 0.0, 1.0]]), ["pnl"])["pnl.loss_chance"] == 0.25
-
-
-def test_summary_changes_no_value() -> None:
-    values = point(300)
-    before = values.tobytes()
-    summarise(values, NAMES)
-    assert values.tobytes() == before
-
-
-def test_summary_has_the_same_bits_without_vector_instructions() -> None:
-    code = (
-        "import hashlib, numpy, test_statistics as t;"
-        "from mcmm.statistics import summarise;"
-        "core = getattr(numpy, '_core', None) or numpy.core;"
-        "core = core._multiarray_umath;"
-        "found = summarise(t.point(9001), t.NAMES);"
-        "print(' '.join(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]));"
-        "print(hashlib.sha256(' '.join(map(float.hex, found.values())).encode()).hexdigest())"
-    )
-
-    def run(disabled: str) -> list[str]:
-        environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled}
-        path = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parent.parent)))
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-            env={**environment, "PYTHONPATH": path},
-        )
-        return done.stdout.splitlines()
-
-    features, with_them = run("")
-    left, without = run(features)
-    assert left == ""
-    assert with_them == without
-
-
-def test_summary_needs_numpy_alone() -> None:
-    code = (
-        "import sys, numpy; from mcmm.statistics import summarise;"
-        "summarise(numpy.zeros((1, 5)), ['pnl']);"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'scipy', 'pandas', 'pyarrow'}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"

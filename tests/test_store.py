@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
@@ -17,13 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_study import assert_same, chunk_files, small_study, whole_numbers
 
-from mcmm import chunks, files
-from mcmm.chunks import Chunk, decode, encode, plan
-from mcmm.errors import InputError, StoreError, StudyError
+from mcmm import files
+from mcmm.chunks import Chunk, encode
+from mcmm.errors import InputError, StoreError
 from mcmm.metrics import HALT_REASONS, METRICS, NAMES
 from mcmm.runner import sweep
 from mcmm.store import SweepResult
@@ -106,99 +103,6 @@ def test_where_no_lock_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         files.Lock(tmp_path / "lock", "").__enter__()
 
 
-# ---- chunks
-
-
-@settings(max_examples=60)
-@given(
-    points=st.integers(1, 40),
-    paths=st.integers(1, 300_000),
-    steps=st.lists(st.integers(1, 20_000), min_size=1, max_size=3, unique=True),
-)
-def test_every_path_is_in_one_chunk(points: int, paths: int, steps: list[int]) -> None:
-    rates = {"low": 0.1, "high": 0.2, "count": points + 1}
-    study = small_study(paths=paths, points={"axes": {"flow.arrival_rate": rates, "steps": steps}})
-    seen = dict.fromkeys(range(study.count), 0)
-    cut = plan(study)
-    for place, chunk in enumerate(cut):
-        assert chunk.index == place
-        assert chunk.path_steps == sum(study.steps_at(point) * chunk.paths for point in chunk.range)
-        assert chunk.points == 1 or chunk.paths == paths
-        assert chunk.rows <= chunks._ROWS
-        assert chunk.first_path % 256 == 0
-        for point in chunk.range:
-            assert chunk.first_path == seen[point]
-            seen[point] += chunk.paths
-    assert set(seen.values()) == {paths}
-    assert sum(chunk.path_steps for chunk in cut) == study.path_steps()
-
-
-@pytest.mark.parametrize(
-    ("points", "paths", "steps", "count", "largest"),
-    [
-        (100, 10_000, 1000, 100, 10_000_000),  # a point is a chunk
-        (10_000, 1000, 500, 157, 32_000_000),  # small points are packed
-        (10, 1_000_000, 500, 170, 32_000_000),  # big points are split
-        (10, 100_000, 1, 10, 100_000),  # rows bound chunks of short paths
-        (2, 5000, 20_000, 8, 32_000_000),  # long paths are split too
-        (6, 300, 50, 1, 90_000),
-    ],
-)
-def test_chunks_are_of_the_stated_size(points: int, paths: int, steps: int, count: int, largest: int) -> None:
-    rates = {"low": 0.1, "high": 0.2, "count": points}
-    study = small_study(scenario={"steps": steps}, paths=paths, points={"axes": {"flow.arrival_rate": rates}})
-    cut = plan(study)
-    assert max(chunk.path_steps for chunk in cut) <= largest
-    assert len(cut) == pytest.approx(count, rel=0.1)
-
-
-def test_a_study_beyond_all_bounds_is_refused() -> None:
-    rates = {"low": 0.1, "high": 0.2, "count": 10_000}
-    with pytest.raises(StudyError, match="paths: 10,000 points x 100,000,000 paths take 1e\\+15 path-steps"):
-        plan(
-            small_study(scenario={"steps": 1000}, paths=10**8, points={"axes": {"flow.arrival_rate": rates}})
-        )
-
-
-def odd_rows(rows: int) -> np.ndarray:
-    random = np.random.default_rng(1)
-    values = random.standard_normal((len(NAMES), rows))
-    values[:, 0], values[:, 1], values[3] = -0.0, np.inf, np.nan
-    for row, name in enumerate(NAMES):
-        if METRICS[name].whole:
-            values[row, 2:] = random.integers(-5, 300, rows - 2)
-    return values
-
-
-CHUNK = Chunk(index=4, point=10, points=3, first_path=0, paths=50, path_steps=0)
-
-
-def test_a_chunk_is_read_as_it_was_written() -> None:
-    values = odd_rows(150)
-    data = encode(CHUNK, values, "study")
-    assert decode(io.BytesIO(data), CHUNK, "study").tobytes() == values.tobytes()
-    one = decode(io.BytesIO(data), CHUNK, "study", ("pnl", "fills"))
-    assert one.tobytes() == values[[NAMES.index("pnl"), NAMES.index("fills")]].tobytes()
-    frame = pd.read_parquet(io.BytesIO(data))
-    assert list(frame.columns) == ["point", "path", *NAMES]
-    assert frame["point"].tolist() == [point for point in (10, 11, 12) for _ in range(50)]
-    assert frame["path"].tolist() == 3 * list(range(50))
-    assert set(frame.dtypes.astype(str)) == {"int64", "float64"}
-
-
-def test_another_chunk_or_another_study_is_told() -> None:
-    data = encode(CHUNK, odd_rows(150), "study")
-    other = Chunk(index=5, point=10, points=3, first_path=0, paths=50, path_steps=0)
-    with pytest.raises(StoreError, match="is not this study's chunk"):
-        decode(io.BytesIO(data), other, "study")
-    with pytest.raises(StoreError, match="is not this study's chunk"):
-        decode(io.BytesIO(data), CHUNK, "other")
-    frame = io.BytesIO()
-    pd.DataFrame({"a": [1]}).to_parquet(frame)
-    with pytest.raises(StoreError, match="is not this study's chunk"):
-        decode(frame, CHUNK, "study")
-
-
 # ---- the run directory
 
 
@@ -220,11 +124,14 @@ def test_what_the_directory_holds(finished: SweepResult) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest) == sorted(manifest)
     assert manifest["study"]["scenario"]["risk"]["exposure_limit"] == "inf"
-    assert (manifest["schema"], manifest["seed"], manifest["chunks"]) == (1, 7, 1)
+    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (2, 7, 6)
     points = pd.read_parquet(folder / "points.parquet").set_index("point")
     pd.testing.assert_frame_equal(points, finished.points, check_index_type=False)
-    for path in chunk_files(folder):
-        assert pq.ParquetFile(path).metadata.num_rows == 6 * 300
+    (path,) = chunk_files(folder)
+    kept = pd.read_parquet(path)
+    assert kept["point"].tolist() == list(range(6))
+    assert kept["paths"].tolist() == [300] * 6
+    assert np.array_equal(np.stack(kept["summary"]), finished.summary, equal_nan=True)
 
 
 def test_rows_of_paths(finished: SweepResult) -> None:
@@ -285,9 +192,9 @@ def garbage(path: Path) -> None:
 def other_study(path: Path) -> None:
     """A whole file, rightly named, of another study."""
     values = np.zeros((len(NAMES), 1800))
-    data = encode(Chunk(0, 0, 6, 0, 300, 0), values, "0" * 64)
+    data = encode([Chunk(0, 0, 6, 0, 300, 0)], values, "0" * 64)
     path.unlink()
-    path.with_name(f"000000-{files.digest(data)}.parquet").write_bytes(data)
+    path.with_name(f"000000-000000-{files.digest(data)}.parquet").write_bytes(data)
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, garbage, other_study])
@@ -320,10 +227,40 @@ def test_damage_after_loading_is_told(copy: Path, damage: Callable[[Path], None]
     (path,) = chunk_files(copy)
     damage(path)
     with pytest.raises(StoreError, match="run the sweep again to mend it"):
-        result.values(0, "pnl")
+        result.compare(0)
     path.unlink()
     with pytest.raises(StoreError, match="run the sweep again to mend it"):
-        result.values(0, "pnl")
+        result.distribution(0, "pnl_settled")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, garbage])
+def test_damaged_paths_are_told_and_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    study = small_study(keep_paths=True)
+    first = sweep(study, tmp_path / "run", jobs=1)
+    (path,) = (tmp_path / "run" / "paths").glob("*.parquet")
+    assert pq.ParquetFile(path).metadata.num_rows == 6 * 300
+    damage(path)
+    with pytest.raises(StoreError, match=r"paths.*run the sweep again to mend it"):
+        SweepResult.load(tmp_path / "run").values(0, "pnl")
+    with caplog.at_level(logging.WARNING, "mcmm"):
+        assert_same(sweep(study, tmp_path / "run", jobs=1), first)
+    assert "damaged" in caplog.text
+    assert_same(SweepResult.load(tmp_path / "run"), first)
+
+
+def test_paths_that_are_not_kept_are_simulated_again(finished: SweepResult, tmp_path: Path) -> None:
+    kept = sweep(small_study(keep_paths=True), tmp_path / "run", jobs=1)
+    assert kept.summary.to_numpy().tobytes() == finished.summary.to_numpy().tobytes()
+    for point in range(6):
+        pd.testing.assert_frame_equal(kept.paths(point), finished.paths(point), check_exact=True)
+
+
+def test_paths_may_be_asked_for_later(finished: SweepResult, copy: Path) -> None:
+    again = sweep(small_study(keep_paths=True), copy, jobs=1)
+    assert list((copy / "paths").glob("*.parquet"))
+    assert again.values(5, "pnl").tobytes() == finished.values(5, "pnl").tobytes()
 
 
 @pytest.mark.parametrize("name", ["points.parquet", "summary.parquet"])
@@ -358,9 +295,10 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: rewrite(run, provenance=5), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, study=None), "is damaged"),
         (lambda run: rewrite(run, study=[1], digest="0"), "is damaged"),
-        (lambda run: rewrite(run, axes=["steps"], digest="0"), "is damaged"),
+        (lambda run: rewrite(run, points_digest=None), "is damaged"),
+        (lambda run: rewrite(run, points_digest="0"), "points.parquet: is damaged"),
         (lambda run: rewrite(run, mcmm=None), "is damaged"),
-        (lambda run: rewrite(run, schema=2), "has schema version 2"),
+        (lambda run: rewrite(run, schema=3), "has schema version 3"),
         (lambda run: (run / "manifest.json").unlink(), "manifest.json"),
     ],
 )

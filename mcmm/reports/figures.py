@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmm.distributions import DISTRIBUTION_METRICS, LEVELS, Distribution
 from mcmm.metrics import METRICS
 from mcmm.reports import numbers
 from mcmm.reports.findings import (
@@ -26,19 +27,14 @@ from mcmm.reports.findings import (
 if TYPE_CHECKING:
     from mcmm.moments import FloatArray
 
-__all__ = ["DISTRIBUTION_METRICS", "MOST_DISTRIBUTIONS", "figures_data", "histogram"]
+__all__ = ["MOST_DISTRIBUTIONS", "figures_data"]
 
-#: Metrics whose whole distribution the page carries.
-DISTRIBUTION_METRICS = ("pnl_settled", "pnl_fair", "max_drawdown")
 #: The most points whose distributions it carries; of a longer study the best ones and a spread of the others.
 MOST_DISTRIBUTIONS = 200
 #: The most markets whose own columns it carries.
 MOST_MARKETS = 8
-#: Probabilities at which the cumulative curves are drawn: every percent, and finer in the tails.
-LEVELS = (
-    0.0, 0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999, 1.0,
-)  # fmt: skip
-FEWEST_BINS, MOST_BINS = 12, 100
+#: The mean that risk is set against.
+REWARD = "pnl_settled.controlled_mean"
 RISKS = (
     "pnl_settled.expected_shortfall_95",
     "pnl_settled.expected_shortfall_99",
@@ -70,19 +66,23 @@ def figures_data(findings: Findings) -> dict[str, Any]:
     columns = _columns(findings)
     distributions, settlement = _distributions(findings)
     labels = [point_label(result, row) for row in range(len(findings.order))]
+    axes = _axes(findings)
+    cells = math.prod(len(axis["values"]) for axis in axes)
     return {
         "paths": findings.paths,
         "points": [
             {"id": int(point), "label": label}
             for point, label in zip(result.points.index, labels, strict=True)
         ],
-        "axes": _axes(findings),
+        "axes": axes,
+        # Points that leave most cells of the axes' grid empty are shown as dots and not as a heatmap.
+        "scattered": cells > 4 * len(findings.order),
         "columns": columns,
         "menu": _menu(columns),
         "errors": _errors(findings, columns),
         "chances": _chances(findings, columns),
         "objective": {
-            "column": findings.objective,
+            "column": findings.estimated(findings.objective),
             "label": describe(findings.objective),
             "best": findings.best,
             "order": list(findings.order),
@@ -96,40 +96,6 @@ def figures_data(findings: Findings) -> dict[str, Any]:
         "distributions": distributions,
         "settlement": settlement,
     }
-
-
-def histogram(values: FloatArray) -> dict[str, Any]:
-    """Count values in bins of a round width, 1, 2 or 5 times a power of ten, with edges at its multiples.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-        Finite numbers, at least one.
-
-    Returns
-    -------
-    dict
-        ``start`` (the first edge), ``width`` and ``counts``; a bin holds its left edge.
-    """
-    low, high = float(values.min()), float(values.max())
-    # Some more bins than Rice's rule (2 n^(1/3)): a binary outcome gives two humps and long tails.
-    bins = min(MOST_BINS, max(FEWEST_BINS, math.ceil(3 * len(values) ** (1 / 3))))
-    width = _round_width((high - low) / (bins - 1)) if high > low else _round_width(max(abs(low), 1.0) / 50)
-    # A value that stands on an edge but for its last bits belongs to the bin that starts there.
-    places = np.floor(values / width + 1e-9).astype(np.int64)
-    first = int(places.min())
-    return {
-        "start": float(f"{first * width:.12g}"),
-        "width": width,
-        "counts": np.bincount(places - first).tolist(),
-    }
-
-
-def _round_width(about: float) -> float:
-    """Round to the nearest of 1, 2, 5 and 10 times a power of ten, by ratio."""
-    power = 10.0 ** math.floor(math.log10(about))
-    factor = min((1, 2, 5, 10), key=lambda factor: abs(math.log(factor * power / about)))
-    return float(f"{factor * power:.6g}")
 
 
 def _number(value: float, figures: int = 6) -> float | None:
@@ -176,6 +142,8 @@ def _axes(findings: Findings) -> list[dict[str, Any]]:
                 "short": short,
                 "unit": scenario.setting(name).unit,
                 "description": scenario.setting(name).description,
+                "numeric": all(isinstance(value, (int, float, np.number)) for value in values.values())
+                and all(math.isfinite(float(value)) for value in values.values()),
                 "values": texts,
                 "of": [texts.index(cell) for cell in cells],
             }
@@ -231,9 +199,9 @@ def _chances(findings: Findings, columns: dict[str, Any]) -> dict[str, dict[str,
 def _risks(findings: Findings, columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Give the measures of risk to set the mean against, each with its efficient frontier."""
     summary = findings.result.summary
-    if "pnl_settled.mean" not in columns:
+    if REWARD not in columns:
         return []
-    reward = summary["pnl_settled.mean"].to_numpy(dtype=float)
+    reward = summary[REWARD].to_numpy(dtype=float)
     return [
         {
             "column": column,
@@ -259,28 +227,26 @@ def _chosen(findings: Findings) -> list[int]:
 
 def _distributions(findings: Findings) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the chosen points' paths: their distributions, and settlement's luck with its standard error."""
-    from mcmm.statistics import mean
-
     result = findings.result
     distributions: dict[str, dict[str, Any]] = {name: {} for name in DISTRIBUTION_METRICS}
-    luck: list[float | None] = [None] * len(findings.order)
-    errors: list[float | None] = [None] * len(findings.order)
     for row in _chosen(findings):
-        point = result.points.index[row]
-        values = {name: result.values(point, name) for name in DISTRIBUTION_METRICS}
-        for name, sample in values.items():
-            finite = sample[np.isfinite(sample)]
-            if len(finite):
-                distributions[name][str(row)] = _distribution(finite)
-        found = mean(values["pnl_settled"] - values["pnl_fair"])
-        luck[row], errors[row] = _number(found.value), _number(found.standard_error)
+        for name in DISTRIBUTION_METRICS:
+            found = result.distribution(int(result.points.index[row]), name)
+            if found is not None:
+                distributions[name][str(row)] = _distribution(found)
+    luck, errors = (
+        _rounded(result.summary[f"settlement.{part}"].to_numpy()) for part in ("mean", "standard_error")
+    )
     carried = {name: points for name, points in distributions.items() if points}
     return carried, {"mean": luck, "error": errors, "reach": _number(findings.reach("pnl_settled.mean"), 4)}
 
 
-def _distribution(values: FloatArray) -> dict[str, Any]:
-    """Bin one sample and take its quantiles, to a hundredth of a bin."""
-    found = histogram(values)
-    digits = 2 - math.floor(math.log10(found["width"]))
-    quantiles = np.quantile(values, LEVELS, method="inverted_cdf")
-    return found | {"quantiles": [round(float(value), max(0, digits)) for value in quantiles]}
+def _distribution(found: Distribution) -> dict[str, Any]:
+    """Round a distribution for the page: quantiles to a hundredth of a bin."""
+    digits = max(0, 2 - math.floor(math.log10(found.width)))
+    return {
+        "start": found.start,
+        "width": found.width,
+        "counts": [int(count) if count == round(count) else round(float(count), 2) for count in found.counts],
+        "quantiles": [round(float(value), digits) for value in found.quantiles],
+    }

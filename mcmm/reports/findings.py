@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mcmm.comparison import best_set
+from mcmm.errors import InputError
 from mcmm.metrics import METRICS, metric_of
 from mcmm.reports import numbers
+from mcmm.summaries import error_column, estimate_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +37,6 @@ __all__ = [
     "write",
 ]
 
-#: Standard errors within which a difference from the best point counts as not distinguishable.
-TIED_WITHIN = 2.0
 TAIL = "pnl_settled.expected_shortfall_95"
 
 
@@ -74,6 +76,10 @@ def describe(column: str) -> str:
         return f"chance of a halt of {of}" if of else "chance of a halt"
     if part == "loss_chance":
         return f"chance of a loss ({metric})"
+    if part == "controlled_mean":
+        return f"mean {metric} with control variates"
+    if part == "variance_reduction":
+        return f"variance of mean {metric} over its own with control variates"
     if part in ("mean", "sd"):
         return f"{part} {metric}" if part == "mean" else f"standard deviation of {metric}"
     if part[:1] == "p" and part[1:].isdigit():
@@ -89,17 +95,14 @@ def unit(column: str) -> str:
     metric, _, part = column.rpartition(".")
     if part in ("chance", "loss_chance"):
         return "chance"
-    return metric_of(metric).unit if metric.rpartition(".")[2] in METRICS else ""
+    known = metric.rpartition(".")[2] in METRICS and part != "variance_reduction"
+    return metric_of(metric).unit if known else ""
 
 
 def standard_error_name(column: str) -> str | None:
     """Name the column that holds a column's standard error; None where the summary has none."""
     metric, _, part = column.rpartition(".")
-    if part == "mean":
-        return f"{metric}.standard_error"
-    if part in ("chance", "loss_chance") or part.startswith("expected_shortfall_"):
-        return f"{column}_standard_error"
-    return None
+    return f"{metric}.standard_error" if part == "mean" else error_column(column)
 
 
 def is_chance(column: str) -> bool:
@@ -145,23 +148,8 @@ def can_halt(scenario: Any) -> bool:
 def point_label(result: SweepResult, row: int) -> str:
     """Write a point's settings on its axes: ``"base_spread 0.06, inventory_limit 100"``."""
     short = short_names(list(result.points.columns))
-    values = {name: numbers.setting_text(result.points[name].iloc[row]) for name in short}
+    values = {name: numbers.short_text(result.points[name].iloc[row]) for name in short}
     return ", ".join(f"{short[name]} {value}" for name, value in values.items())
-
-
-def _path_scores(result: SweepResult, row: int, objective: str) -> NDArray[np.float64] | None:
-    """Give the number of each path whose mean over paths is the objective; None where it is no mean."""
-    point = result.points.index[row]
-    metric, _, part = objective.rpartition(".")
-    if part == "chance":
-        of = metric.removesuffix("halt")
-        return (result.values(point, f"{of}trips") > 0).astype(float)
-    known = metric.rpartition(".")[2] in METRICS
-    if known and part == "mean":
-        return result.values(point, metric)
-    if known and part == "loss_chance":
-        return (result.values(point, metric) < 0).astype(float)
-    return None
 
 
 @dataclass(frozen=True)
@@ -181,10 +169,12 @@ class Findings:
     shortfall, shortfall_standard_error : ndarray, shape (points,)
         The best point's objective less the point's, and its standard error; NaN where not known.
     tied : tuple of int
-        Rows not distinguishable from the best: a shortfall within two of its standard errors; best first.
+        Rows not shown to be worse than the best, best first: with the best they hold the true best with a
+        chance of 95% or more, see `mcmm.comparison.best_set`.
     method : {"paired", "apart", "none"}
-        Where the shortfall's standard error comes from: differences path by path (points share their random
-        numbers), the two points' standard errors taken as independent, or nowhere (the objective has none).
+        Where the shortfall's standard error comes from: differences of batches of the same paths (points
+        share their random numbers), the two points' standard errors taken as independent, or nowhere (the
+        objective has none).
     halting : tuple of bool
         Whether the row's scenario sets a breaker.
     """
@@ -206,35 +196,47 @@ class Findings:
         Parameters
         ----------
         result : SweepResult
-            A finished sweep; the paths of points close to the best are read for the paired differences.
+            A finished sweep.
 
         Returns
         -------
         Findings
         """
         objective = str(result.study.objective)
-        values = result.summary[objective].to_numpy(dtype=float)
+        estimated = estimate_column(objective, result.summary.columns)
+        values = result.summary[estimated].to_numpy(dtype=float)
         ranks = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
         order = tuple(int(row) for row in ranks)
         best = order[0] if order and math.isfinite(values[order[0]]) else None
         shortfall = np.full(len(values), math.nan)
         errors = np.full(len(values), math.nan)
+        tied: tuple[int, ...] = ()
         method: Literal["paired", "apart", "none"] = "none"
         if best is not None:
             shortfall = values[best] - values
-            method = _fill_errors(result, objective, best, shortfall, errors)
-        tied = tuple(
-            row
-            for row in order
-            if row != best and math.isfinite(errors[row]) and shortfall[row] <= TIED_WITHIN * errors[row]
-        )
+            degrees = np.full(len(values), math.inf)
+            method = _fill_errors(result, objective, best, shortfall, errors, degrees)
+            known = np.where(np.isfinite(errors), shortfall, math.nan)
+            kept = best_set(known, errors, degrees, result.study.looks)
+            tied = tuple(row for row in order if row != best and kept[row])
         halting = tuple(can_halt(result.study.scenario_at(point)) for point in result.points.index)
         return cls(result, objective, order, best, shortfall, errors, tied, method, halting)
 
     @property
     def paths(self) -> int:
-        """Paths of each point."""
-        return int(self.result.study.paths)
+        """Paths of each point, the fewest of any where they differ."""
+        return min(map(self.result.paths_of, self.result.points.index))
+
+    @property
+    def paths_text(self) -> str:
+        """How many paths each point has, in words: ``"20,000"``, or ``"8,192 to 65,536"``."""
+        counts = [self.result.paths_of(point) for point in self.result.points.index]
+        low, high = min(counts), max(counts)
+        return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+    def estimated(self, column: str) -> str:
+        """Name the column with a mean's best estimate: that with control variates, where there is one."""
+        return estimate_column(column, self.result.summary.columns)
 
     def value(self, row: int, column: str) -> float:
         """Read one number of the summary; NaN where there is no such column."""
@@ -244,32 +246,41 @@ class Findings:
         """Write a chance: its bound where no path showed it, ``"none"`` for a halt without a breaker."""
         if column == "halt.chance" and not self.halting[row]:
             return "none"
-        return numbers.chance(self.value(row, column), self.paths)
+        return numbers.chance(self.value(row, column), self.result.paths_of(self.result.points.index[row]))
 
     def interval(self, row: int, column: str) -> tuple[float, float]:
         """Find the 95% interval of a number: exact for a chance, else by Student's t; NaN if none."""
         from mcmm.statistics import proportion
 
+        column = self.estimated(column)
         value = self.value(row, column)
+        paths = self.result.paths_of(self.result.points.index[row])
         if is_chance(column):
             if math.isnan(value):
                 return math.nan, math.nan
-            found = proportion(round(value * self.paths), self.paths)
+            found = proportion(round(value * paths), paths, self.confidence)
             return found.low, found.high
         name = standard_error_name(column)
-        reach = self.reach(column) * self.value(row, name) if name else math.nan
+        reach = self.reach(column, paths) * self.value(row, name) if name else math.nan
         return value - reach, value + reach
 
-    def reach(self, column: str) -> float:
+    @property
+    def confidence(self) -> float:
+        """The level of one interval; more than 95% where the sweep looked several times, see `Precision`."""
+        precision = self.result.study.precision
+        return 0.95 if precision is None else float(precision.confidence)
+
+    def reach(self, column: str, paths: int | None = None) -> float:
         """Count a 95% interval's standard errors to each side: Student's t for the paths behind it."""
         from mcmm.statistics import Estimate
 
         part = column.rpartition(".")[2].removeprefix("expected_shortfall_")
-        behind = self.paths * (1 - int(part) / 100) if part.isdigit() else float(self.paths)
-        return Estimate(0.0, 1.0, behind).interval().high if behind > 1 else math.nan
+        behind = (paths or self.paths) * (1 - int(part) / 100 if part.isdigit() else 1)
+        return Estimate(0.0, 1.0, behind).interval(self.confidence).high if behind > 1 else math.nan
 
     def write(self, row: int, column: str) -> str:
-        """Write a number in its unit."""
+        """Write a number in its unit; of a mean its best estimate."""
+        column = self.estimated(column)
         value = self.value(row, column)
         name = standard_error_name(column)
         digits = error_digits(self.value(row, name) if name else math.nan, value)
@@ -290,6 +301,16 @@ class Findings:
         """Name a point by its number and its settings."""
         label = point_label(self.result, row)
         return f"point {self.result.points.index[row]}" + (f" ({label})" if label else "")
+
+    @cached_property
+    def sensitivity(self) -> dict[str, dict[str, float]]:
+        """Give each axis' Sobol indices of the objective; nothing for other designs or an unknown one."""
+        try:
+            table = self.result.sensitivity(self.objective)
+        except InputError:
+            return {}
+        rows = zip(table.index, table.to_dict("records"), strict=True)
+        return {str(name): {str(key): float(value) for key, value in row.items()} for name, row in rows}
 
     def sentences(self) -> tuple[str, ...]:
         """Answer in three sentences: the best point, its tail, what cannot be told apart from it."""
@@ -313,14 +334,15 @@ class Findings:
     def _at_the_edge(self, best: int) -> str:
         """Warn where a better setting may lie outside the study: the best has an axis' last finite value."""
         edges = []
-        if self.result.study.layout.design == "list":  # chosen one by one: it has no edge
-            return ""
-        short = short_names(list(self.result.study.axes))
-        for name, values in self.result.study.axes.items():
-            if any(isinstance(each, str | bool | list) for each in values) or len(values) < 2:
+        study = self.result.study
+        # What a design drew is never at the end of its range; only a grid's ends are the study's.
+        axes = study.axes if study.layout.design == "grid" else {}
+        short = short_names(list(axes))
+        for name, values in axes.items():
+            if any(isinstance(each, str | bool) for each in values) or len(values) < 2:
                 continue
             value = float(self.result.points[name].iloc[best])
-            finite = [float(each) for each in values if not isinstance(each, list)]
+            finite = [float(each) for each in values]
             if math.isfinite(value) and value in (min(finite), max(finite)):
                 edges.append(f"the {'largest' if value == max(finite) else 'smallest'} {short[name]}")
         return f", which has {' and '.join(edges)} of the study: a better one may lie beyond" if edges else ""
@@ -355,19 +377,20 @@ class Findings:
             return "The study has this one point, so there is nothing to compare it with."
         if self.method == "none" or self.paths < 2:
             return f"The {describe(self.objective)} has no standard error here, so no difference is judged."
-        paired = "paired " if self.method == "paired" else ""
-        rule = f"within {TIED_WITHIN:.0f} standard errors of the {paired}difference"
+        paired = (
+            "paired differences"
+            if self.method == "paired"
+            else "differences, the points taken as independent"
+        )
+        rule = f"{paired}; at most a 5% chance to have ruled out the true best"
         if not self.tied:
-            return f"Every other point is distinguishable from it: none of the {others} comes {rule}."
+            return f"Every other point is worse: none of the {others} can be the best ({rule})."
         points = [str(self.result.points.index[row]) for row in self.tied]
         listed = ", ".join(points[:8]) + (f" and {len(points) - 8} more" if len(points) > 8 else "")
         if len(points) == 1:
-            text = (
-                f"Of the {others} other points one, point {listed}, is not distinguishable from it ({rule})"
-            )
+            text = f"Of the {others} other points one, point {listed}, is not shown to be worse ({rule})"
         else:
-            count = len(points)
-            text = f"Of the {others} other points {count} are not distinguishable from it ({rule}): {listed}"
+            text = f"Of the {others} other points {len(points)} are not shown to be worse ({rule}): {listed}"
         tails = {row: self.value(row, TAIL) for row in (best, *self.tied)}
         safest = min(tails, key=lambda row: (tails[row], row != best))
         if safest == best:
@@ -451,21 +474,19 @@ def _fill_errors(
     best: int,
     shortfall: NDArray[np.float64],
     errors: NDArray[np.float64],
+    degrees: NDArray[np.float64],
 ) -> Literal["paired", "apart", "none"]:
-    """Put the standard errors of the shortfalls into ``errors`` and say where they come from."""
-    from mcmm.statistics import mean
-
-    name = standard_error_name(objective)
-    own = np.full(len(errors), math.nan)
-    if name is not None and name in result.summary:
-        own = result.summary[name].to_numpy(dtype=float)
-    scores = _path_scores(result, best, objective)
-    if scores is None:
+    """Put the shortfalls' standard errors and degrees of freedom in place and say where they come from."""
+    try:
+        found = list(result.differences(int(result.points.index[best]), objective))
+    except InputError:
+        name = error_column(estimate_column(objective, result.summary.columns))
+        own = np.full(len(errors), math.nan)
+        if name is not None and name in result.summary:
+            own = result.summary[name].to_numpy(dtype=float)
         errors[:] = np.sqrt(own**2 + own[best] ** 2)
         return "apart" if np.isfinite(own).any() else "none"
-    for row in range(len(errors)):
-        other = _path_scores(result, row, objective)
-        if row == best or other is None or not math.isfinite(shortfall[row]):
-            continue
-        errors[row] = mean(scores - other).standard_error
+    for each in found:
+        row = result.points.index.get_loc(each.point)
+        shortfall[row], errors[row], degrees[row] = 0.0 - each.value, each.standard_error, each.degrees
     return "paired"

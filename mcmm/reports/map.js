@@ -49,6 +49,7 @@ function swapAxes(changed) {
 }
 const mapAxes = () => (wide.length > 1 ? [wide[Number($("map-x").value)], wide[Number($("map-y").value)]] : [wide[0]]);
 function holdMap() {
+  if (data.scattered) return; // no two of its points share the other axes' values
   mapFilter = holdOthers($("map-controls"), mapAxes(), drawMap);
 }
 
@@ -59,14 +60,14 @@ function drawMap() {
   const axes = mapAxes();
   const rows = data.points.map((_, row) => row).filter(mapFilter);
   const held = data.axes
-    .filter((axis) => !axes.includes(axis))
+    .filter((axis) => !axes.includes(axis) && !data.scattered)
     .map((axis) => `${axis.name} ${rows.length ? axis.values[axis.of[rows[0]]] : ""}`);
   const group = data.menu.find((entry) => entry.options.some((choice) => choice.column === column));
   $("map-caption").textContent =
     `${labelOf[column]}${unit && unit !== "chance" ? `, ${unit}` : ""}. ${group.description}` +
     (held.length ? ` Held: ${held.join(", ")}.` : "");
   if (axes.length === 1) return drawLine(column, unit, axes[0], rows);
-  return drawHeatmap(column, unit, axes, rows);
+  return (data.scattered ? drawScatter : drawHeatmap)(column, unit, axes, rows);
 }
 
 function drawLine(column, unit, axis, rows) {

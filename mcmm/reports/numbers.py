@@ -16,6 +16,7 @@ __all__ = [
     "fixed",
     "money",
     "setting_text",
+    "short_text",
     "significant",
     "zero_chance_bound",
 ]
@@ -174,6 +175,12 @@ def setting_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return clean(json.dumps(value, default=str))
     return "-" if value is None else clean(str(value))
+
+
+def short_text(value: Any) -> str:
+    """Write a value of an axis for a table: as `setting_text`, with 4 figures of what a design has drawn."""
+    text = setting_text(value)
+    return f"{float(value):.4g}" if len(text) > 8 and isinstance(value, float) else text
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mcmm.files import write_whole
 from mcmm.reports import numbers
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
-from mcmm.reports.findings import TIED_WITHIN, Findings, describe, error_digits, money_digits, short_names
+from mcmm.reports.findings import Findings, describe, error_digits, money_digits, short_names
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario, Setting
@@ -23,7 +23,7 @@ __all__ = ["page", "write_page"]
 
 PNL = "pnl_settled"
 #: The page's script, in the order in which it runs.
-SCRIPTS = ("core", "distributions", "map", "tradeoff", "attribution", "start")
+SCRIPTS = ("core", "distributions", "scatter", "map", "tradeoff", "attribution", "start")
 
 
 def write_page(findings: Findings, path: str | os.PathLike[str]) -> None:
@@ -77,6 +77,7 @@ def page(findings: Findings) -> str:
         tiles=_tiles(findings),
         points=_points(findings),
         notes=_notes(findings),
+        sensitivity=_sensitivity(findings),
         settings=_settings(findings),
         provenance=_provenance(findings),
         has_map=any(len(axis["values"]) > 1 for axis in data["axes"]),
@@ -100,7 +101,7 @@ def _tiles(findings: Findings) -> list[dict[str, str]]:
     best = findings.best
     if best is None:
         return []
-    paths = f"{findings.paths:,} paths"
+    paths = f"{findings.paths_text} paths"
     tiles = []
     for column, label, note in (
         (f"{PNL}.mean", "Mean pnl, settled", "dollars a path"),
@@ -144,7 +145,7 @@ def _points(findings: Findings) -> dict[str, Any]:
     for name, short in short_names(list(result.points.columns)).items():
         values = result.points[name].tolist()
         sortable = all(isinstance(value, (int, float)) for value in values)
-        texts = [numbers.setting_text(value) for value in values]
+        texts = [numbers.short_text(value) for value in values]
         columns.append(
             _Column(short, name, texts, [float(value) for value in values] if sortable else [*texts])
         )
@@ -152,8 +153,8 @@ def _points(findings: Findings) -> dict[str, Any]:
     def money(column: str, heading: str, title: str, first: bool = False) -> None:
         values = [findings.value(row, column) for row in rows]
         digits = money_digits(values)
-        if column.endswith("standard_error") or column == f"{PNL}.mean":
-            name = f"{PNL}.standard_error" if column == f"{PNL}.mean" else column
+        if column.endswith("standard_error") or column.endswith("mean"):
+            name = f"{column.removesuffix('mean')}standard_error" if column.endswith("mean") else column
             errors = [findings.value(row, name) for row in rows]
             digits = min(
                 4, error_digits(min((error for error in errors if error > 0), default=math.nan), 100.0)
@@ -175,9 +176,13 @@ def _points(findings: Findings) -> dict[str, Any]:
             _Column(heading, title, [_minus(numbers.fixed(value, digits)) for value in values], [*values])
         )
 
-    money(f"{PNL}.mean", "mean", "Mean pnl_settled, $", first=True)
-    money(f"{PNL}.standard_error", "se", "Standard error of the mean, $")
+    money(f"{PNL}.controlled_mean", "mean", "Mean pnl_settled with control variates, $", first=True)
+    money(f"{PNL}.controlled_standard_error", "se", "Standard error of the mean, $")
     columns.append(_behind(findings))
+    money(f"{PNL}.mean", "plain mean", "Mean pnl_settled over the paths, $")
+    gains = [findings.value(row, f"{PNL}.variance_reduction") for row in rows]
+    title = "Variance of the plain mean over that of the mean with control variates"
+    columns.append(_Column("gain", title, [numbers.fixed(value, 1) for value in gains], [*gains]))
     money(f"{PNL}.sd", "sd", "Standard deviation, $")
     for key, share in (("p01", 1), ("p05", 5), ("p50", 50), ("p95", 95), ("p99", 99)):
         money(f"{PNL}.{key}", f"{share}%", f"{share}% quantile of pnl_settled, $", first=share == 1)
@@ -198,6 +203,19 @@ def _points(findings: Findings) -> dict[str, Any]:
         [(column.texts[row], _sort_key(column.keys[row]), column.first) for column in columns] for row in rows
     ]
     return {"columns": columns, "rows": [(marks.get(row, ""), row, cells[row]) for row in rows]}
+
+
+def _sensitivity(findings: Findings) -> list[tuple[str, str, str, str, str]]:
+    """List each axis' Sobol indices with their intervals; none for other designs."""
+    rows = []
+    for name, found in findings.sensitivity.items():
+        first, total = (
+            [_minus(numbers.fixed(found[f"{order}_order{part}"], 2)) for part in ("", "_low", "_high")]
+            for order in ("first", "total")
+        )
+        texts = (first[0], f"{first[1]} to {first[2]}", total[0], f"{total[1]} to {total[2]}")
+        rows.append((name, *texts))
+    return rows
 
 
 def _sort_key(value: float | str) -> str:
@@ -223,15 +241,14 @@ def _notes(findings: Findings) -> list[str]:
     """Say what the table's marks and bounds mean, as far as they occur."""
     notes = []
     how = {
-        "paired": "taken path by path on the same random numbers",
+        "paired": "on the same random numbers",
         "apart": "the two points' standard errors taken as independent",
         "none": "",
     }[findings.method]
     if findings.method != "none":
         notes.append(
-            f"Not distinguishable means: behind the best by less than {TIED_WITHIN:.0f} standard errors of "
-            f"the difference, {how}. It is not corrected for the number of points compared, and the best of "
-            "many looks a little better than it is."
+            "Not shown to be worse: with the best, these points hold the true best with a chance of 95% or "
+            f"more, for all points together (differences {how}; Student's t, Bonferroni)."
         )
     chances = [
         findings.chance(row, name)
@@ -318,7 +335,7 @@ def _provenance(findings: Findings) -> list[tuple[str, str]]:
     )
     rows = [
         ("Points", f"{len(findings.order):,}"),
-        ("Paths of each point", f"{findings.paths:,}"),
+        ("Paths of each point", findings.paths_text),
         ("Seed", str(study.seed)),
         ("Study digest (SHA-256)", study.digest()),
     ]

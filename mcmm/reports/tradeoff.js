@@ -1,6 +1,6 @@
 // Mean pnl against a measure of risk, with the efficient frontier.
 
-const REWARD = "pnl_settled.mean";
+const REWARD = "pnl_settled.controlled_mean";
 const SYMBOLS = ["circle", "square", "triangle-up", "pentagon", "triangle-down", "hexagon"];
 
 function setUpTradeoff() {

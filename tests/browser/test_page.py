@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_sweep import sweep
+from fake_sweep import FakeSweep, sweep
 
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page as make_page
+from mcmm.study import Study
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -236,7 +237,7 @@ def test_hovering_tells_a_points_settings(opened: Watched) -> None:
     label = opened.page.locator("#plot-tradeoff .hoverlayer .hovertext")
     label.wait_for()
     text = label.text_content() or ""
-    for part in ("quoting.base_spread = ", "risk.inventory_limit = ", "mean pnl_settled: ", "±"):
+    for part in ("quoting.base_spread = ", "risk.inventory_limit = ", "mean pnl_settled", "±"):
         assert part in text
 
 
@@ -381,5 +382,30 @@ def test_two_hundred_points_are_ready_in_time(browser: Browser, tmp_path: Path) 
     took = watched.page.evaluate("performance.now()")
     # Two seconds on a machine of its own; the margin is for one that does other things as well.
     assert took < 8000
+    assert watched.complaints == []
+    context.close()
+
+
+def test_points_on_no_grid_are_dots(browser: Browser, tmp_path: Path) -> None:
+    axes = {
+        "quoting.base_spread": {"low": 0.02, "high": 0.2, "scale": "log"},
+        "risk.inventory_limit": {"low": 20, "high": 400, "integer": True},
+        "quoting.policy": ["adaptive", "symmetric"],
+    }
+    points = {"design": "sobol", "samples": 32, "axes": axes}
+    study = Study(name="dots", scenario={}, paths=200, seed=7, points=points)
+    path = tmp_path / "report.html"
+    path.write_text(make_page(Findings.of(FakeSweep(study))), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watched = Watched(context.new_page())
+    watched.open(path)
+    dots = "#plot-map .scatterlayer .points path.point"
+    assert watched.page.locator(dots).count() == 32
+    before = watched.traces("map")[0]
+    assert sorted(before["x"]) == sorted(study.points()["risk.inventory_limit"])
+    watched.choose("map-x", "quoting.policy")
+    after = watched.traces("map")[0]
+    assert set(after["x"]) == {"adaptive", "symmetric"}
+    assert watched.page.locator(dots).count() == 32
     assert watched.complaints == []
     context.close()

@@ -1,0 +1,190 @@
+"""Constraints between settings, such as ``"quoting.defensive_shade < quoting.base_spread"``, read safely.
+
+An expression is parsed to Python's syntax tree and only looked at: comparisons, + - * /, brackets, ``and``,
+``or``, ``not``, numbers, texts in quotes, ``true``, ``false``, ``inf`` and dotted names of settings. Whatever
+else is in the tree is refused before anything is worked out, and nothing is ever run as code.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Constraint"]
+
+Value = bool | float | str
+Lookup = Callable[[str], Any]
+Evaluate = Callable[[Lookup], Value]
+
+_LONGEST = 1000
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_WORDS = {"true": True, "false": False, "inf": math.inf}
+_ALLOWED = (
+    "must be a comparison of settings and numbers, with + - * /, brackets, and, or, not; "
+    'as in "quoting.defensive_shade < quoting.base_spread"'
+)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A rule that a point's settings must keep.
+
+    Parameters
+    ----------
+    text : str
+        The expression.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        The settings it speaks of.
+
+    Raises
+    ------
+    ValueError
+        If it is not such an expression; the message has the rule and what broke it.
+    """
+
+    text: str
+    names: frozenset[str] = field(init=False, compare=False)
+    _evaluate: Evaluate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Parse it."""
+        if len(self.text) > _LONGEST:
+            raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
+        names: set[str] = set()
+        try:
+            tree = ast.parse(self.text.strip(), mode="eval").body
+            if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+                raise ValueError(_refusal(self.text, tree))
+            evaluate = _truth(tree, self.text, names)
+        except (SyntaxError, RecursionError, MemoryError):
+            raise ValueError(f"{_ALLOWED}, got {self.text!r}") from None
+        if not names:
+            raise ValueError(f"must speak of a setting, got {self.text!r}")
+        object.__setattr__(self, "names", frozenset(names))
+        object.__setattr__(self, "_evaluate", evaluate)
+
+    def holds(self, lookup: Lookup) -> bool:
+        """Tell whether a point keeps the rule.
+
+        Parameters
+        ----------
+        lookup : callable
+            Returns a setting's value by its dotted name.
+
+        Raises
+        ------
+        ValueError
+            If the values cannot be compared or computed with, such as a text with a number.
+        """
+        try:
+            return bool(self._evaluate(lookup))
+        except (TypeError, ZeroDivisionError, OverflowError) as error:
+            reason = (
+                "divides by 0" if isinstance(error, ZeroDivisionError) else "compares what cannot be compared"
+            )
+            raise ValueError(f"{self.text!r} {reason}") from None
+
+
+def _refusal(text: str, node: ast.AST) -> str:
+    part = ast.unparse(node)
+    return f"{_ALLOWED}, got {part!r}" + (f" in {text!r}" if part != text else "")
+
+
+def _truth(node: ast.expr, text: str, names: set[str]) -> Evaluate:
+    """Return what works out a node that is true or false."""
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            parts = [_truth(value, text, names) for value in values]
+            join = all if isinstance(op, ast.And) else any
+            return lambda lookup: join(part(lookup) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            denied = _truth(operand, text, names)
+            return lambda lookup: not denied(lookup)
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            if any(type(op) not in _COMPARE for op in ops):
+                raise ValueError(_refusal(text, node))
+            terms = [_value(term, text, names) for term in (left, *others)]
+            rules = [_COMPARE[type(op)] for op in ops]
+
+            def compare(lookup: Lookup) -> bool:
+                values = [term(lookup) for term in terms]
+                return all(rule(*pair) for rule, pair in zip(rules, itertools.pairwise(values), strict=False))
+
+            return compare
+        case ast.Name() | ast.Attribute() | ast.Constant(value=bool()):  # a setting that is true or false
+            value = _value(node, text, names)
+
+            def is_true(lookup: Lookup) -> bool:
+                found = value(lookup)
+                if not isinstance(found, bool):
+                    raise TypeError
+                return found
+
+            return is_true
+    raise ValueError(_refusal(text, node))
+
+
+def _value(node: ast.expr, text: str, names: set[str]) -> Evaluate:
+    """Return what works out a number, a text or a setting."""
+    match node:
+        case ast.Constant(value=bool() | str() as constant):
+            return lambda _: constant
+        case ast.Constant(value=int() | float() as constant):
+            try:
+                number = float(constant)
+            except OverflowError:
+                raise ValueError(_refusal(text, node)) from None
+            return lambda _: number
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+            inner = _value(operand, text, names)
+            factor = -1.0 if isinstance(sign, ast.USub) else 1.0
+            return lambda lookup: factor * _number(inner(lookup))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            one, other = _value(left, text, names), _value(right, text, names)
+            work = _ARITHMETIC[type(op)]
+            return lambda lookup: work(_number(one(lookup)), _number(other(lookup)))
+        case ast.Name(id=word) if word in _WORDS:
+            meant = _WORDS[word]
+            return lambda _: meant
+        case ast.Name() | ast.Attribute():
+            name = _dotted(node, text)
+            names.add(name)
+            return lambda lookup: lookup(name)
+    raise ValueError(_refusal(text, node))
+
+
+def _dotted(node: ast.expr, text: str) -> str:
+    """Return a dotted name."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attr):
+            return f"{_dotted(value, text)}.{attr}"
+    raise ValueError(_refusal(text, node))
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, bool | str):
+        raise TypeError
+    return float(value)

@@ -1,0 +1,322 @@
+"""Records: what a sweep keeps of its points, and some chunks' worth of them as Parquet.
+
+A record is what is known of a range of a point's paths (`mcmm.summaries.Part`); of a point whose paths are
+all in one chunk it has the finished summary in place of what that is made from. A file has a row for each
+node of the sums' tree: mostly one a point.
+
+====================================  ====================================================================
+column                                holds
+====================================  ====================================================================
+point, first_path, paths              whose paths, and which
+level, number                         the node, see `mcmm.moments.Node`
+counts, totals, squares               its sums of each row of `mcmm.summaries.Rows`; squares has the pairs too
+batches.ROW                           its sums by batch, for the rows that are kept
+summary                               the point's row in the summary, for a whole point
+distribution.METRIC                   `mcmm.distributions.Distribution.pack`, for a whole point
+values.METRIC                         values in path order, else
+keys.METRIC counts.., beyond.METRIC   the sketch
+====================================  ====================================================================
+
+All but the first five are lists, empty where they do not apply. What is said once of a range of paths stands
+in its first row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcmm.chunks import SCHEMA_VERSION
+from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
+from mcmm.errors import StoreError
+from mcmm.moments import BATCHES, Node
+from mcmm.sketch import Sketch
+from mcmm.summaries import Part, Tail, rows_of
+
+__all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_WHOLE = ("point", "first_path", "paths", "level", "number")
+_SKETCH = ("keys", "counts", "beyond")
+_SUMS = ("counts", "totals", "squares")
+# Records in a row group, and their size: what reading one of them must read.
+_GROUP, _GROUP_BYTES = 64, 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a range of a point's paths.
+
+    Attributes
+    ----------
+    point : int
+        The point.
+    part : Part
+        The sums and, unless the point is whole, the tails.
+    summary : ndarray of shape (columns,), or None
+        The point's row in the summary, if the range is all of its paths.
+    distributions : dict of str to Distribution
+        Those of a whole point.
+    """
+
+    point: int
+    part: Part
+    summary: FloatArray | None = None
+    distributions: dict[str, Distribution] = field(default_factory=dict)
+
+
+def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: str) -> bytes:
+    """Put records in Parquet.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        In order of point and path.
+    metrics : tuple of str
+        The metrics of the study's paths.
+    mark : str
+        What says whose they are, see `mcmm.directory`; kept in the file.
+
+    Returns
+    -------
+    bytes
+        The file. The same records give the same bytes, whoever computed them.
+    """
+    import pyarrow as pa
+
+    rows = rows_of(metrics)
+    nodes = [node for record in records for node in record.part.nodes]
+    once = [(record, place == 0) for record in records for place in range(len(record.part.nodes))]
+    columns: dict[str, Any] = {
+        "point": np.array([record.point for record, _ in once]),
+        "first_path": np.array([record.part.first_path for record, _ in once]),
+        "paths": np.array([record.part.paths for record, _ in once]),
+        "level": np.array([node.level for node in nodes]),
+        "number": np.array([node.number for node in nodes]),
+    }
+    for name in _SUMS:
+        columns[name] = _lists([getattr(node, name) for node in nodes])
+    kept = len(nodes[0].batches)
+    for place, name in enumerate(rows.names):
+        columns[f"batches.{name}"] = _lists(
+            [node.batches[place] if place < kept else _NONE for node in nodes]
+        )
+    columns["summary"] = _lists(
+        [_NONE if record.summary is None or not first else record.summary for record, first in once]
+    )
+    for name in DISTRIBUTION_METRICS:
+        found = [record.distributions.get(name) if first else None for record, first in once]
+        columns[f"distribution.{name}"] = _lists([_NONE if each is None else each.pack() for each in found])
+    for name in rows.tails:
+        tails = [record.part.tails.get(name) if first else None for record, first in once]
+        columns[f"values.{name}"] = _lists(
+            [tail if isinstance(tail, np.ndarray) else _NONE for tail in tails]
+        )
+        for place, part in enumerate(_SKETCH):
+            columns[f"{part}.{name}"] = _lists(
+                [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
+            )
+    return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
+
+
+def join_files(files: Sequence[bytes], mark: str) -> bytes:
+    """Put the records of several files in one; the records stay as they are.
+
+    Parameters
+    ----------
+    files : sequence of bytes
+        As `encode_records` makes them, in order.
+    mark : str
+        The new file's.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(pa.BufferReader(data), use_threads=False) for data in files]
+    return _write(pa.concat_tables(tables).combine_chunks().replace_schema_metadata({"mcmm": mark}))
+
+
+def decode_records(
+    source: Any,
+    mark: str,
+    metrics: tuple[str, ...],
+    points: range | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[Record]:
+    """Read records.
+
+    Parameters
+    ----------
+    source : path or file-like
+        What `encode_records` made.
+    mark : str
+        The mark that it must have.
+    metrics : tuple of str
+        The metrics of the study's paths.
+    points : range, optional
+        Points that are wanted; all if left out.
+    columns : sequence of str, optional
+        What is wanted apart from the sums: columns by their names or the part before the dot; all if left
+        out. What is not read is as if it were not there.
+
+    Yields
+    ------
+    Record
+        In order.
+
+    Raises
+    ------
+    StoreError
+        If it has another mark or cannot be read. Not all damage shows in a file itself.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(source) as file:
+            if (file.schema_arrow.metadata or {}).get(b"mcmm", b"") != mark.encode():
+                raise StoreError("is not this study's chunk")
+            known = file.schema_arrow.names
+            names = (
+                known
+                if columns is None
+                else [*_WHOLE, *_SUMS, *(name for name in known if _asked(name, columns))]
+            )
+            wanted = [
+                group
+                for group in range(file.num_row_groups)
+                if points is None or _has(file.metadata.row_group(group), points)
+            ]
+            tables = (file.read_row_group(group, columns=names, use_threads=False) for group in wanted)
+            yield from _whole_ranges(each for table in tables for each in _records(table, metrics, points))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise StoreError(f"cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def mark_of(study: str, first: int, stop: int) -> str:
+    """Return the mark of a file: the study's digest, the first chunk and the one after the last."""
+    return json.dumps({"schema": SCHEMA_VERSION, "study": study, "chunks": [first, stop]}, sort_keys=True)
+
+
+_NONE: FloatArray = np.zeros(0)
+_NO_INT: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+
+def _lists(arrays: Sequence[npt.NDArray[Any]]) -> Any:
+    """Make a column of lists."""
+    import pyarrow as pa
+
+    offsets = np.zeros(len(arrays) + 1, dtype=np.int32)
+    np.cumsum([array.size for array in arrays], out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays)))
+
+
+def _write(table: Any) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    floats = [
+        f"{name}.list.element"
+        for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+        if kind == pa.list_(pa.float64())
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=max(1, min(_GROUP, _GROUP_BYTES * table.num_rows // max(table.nbytes, 1))),
+        compression="zstd",
+        use_dictionary=False,
+        use_byte_stream_split=floats,
+        write_statistics=["point"],
+    )
+    return bytes(memoryview(sink.getvalue()))
+
+
+def _asked(name: str, columns: Sequence[str]) -> bool:
+    return name not in (*_WHOLE, *_SUMS) and (name in columns or name.partition(".")[0] in columns)
+
+
+def _has(group: Any, points: range) -> bool:
+    """Tell whether a row group may have one of the points."""
+    found = group.column(0).statistics
+    return found is None or (found.min < points.stop and found.max >= points.start)
+
+
+def _records(table: Any, metrics: tuple[str, ...], points: range | None) -> Iterator[Record]:
+    rows = rows_of(metrics)
+    column = {name: _column(table.column(name)) for name in table.column_names}
+    batched = [name for name in rows.names if f"batches.{name}" in column]
+    points_of = column["point"]
+    keys = [(int(points_of[row]), int(column["first_path"][row])) for row in range(table.num_rows)]
+    for (point, first_path), group in groupby(range(table.num_rows), key=keys.__getitem__):
+        places = list(group)
+        if points is not None and point not in points:
+            continue
+        nodes = tuple(_node(column, row, batched, len(rows.names)) for row in places)
+        head = places[0]
+        tails: dict[str, Tail] = {}
+        for name in rows.tails:
+            if f"values.{name}" in column:
+                values, sketch = (
+                    column[f"values.{name}"][head],
+                    [column[f"{part}.{name}"][head] for part in _SKETCH],
+                )
+                if len(sketch[0]) or not len(values):
+                    tails[name] = Sketch(*sketch)
+                else:
+                    tails[name] = values
+        summary = column["summary"][head] if "summary" in column else _NONE
+        packed = {
+            name: column[f"distribution.{name}"][head]
+            for name in DISTRIBUTION_METRICS
+            if f"distribution.{name}" in column
+        }
+        yield Record(
+            point,
+            Part(first_path, int(column["paths"][head]), nodes, {} if len(summary) else tails),
+            summary if len(summary) else None,
+            {name: Distribution.unpack(array) for name, array in packed.items() if len(array)},
+        )
+
+
+def _whole_ranges(records: Iterator[Record]) -> Iterator[Record]:
+    """Yield the records, put together where a row group ended within one."""
+    pending: Record | None = None
+    for record in records:
+        if pending is None:
+            pending = record
+        elif (pending.point, pending.part.first_path) == (record.point, record.part.first_path):
+            nodes = (*pending.part.nodes, *record.part.nodes)
+            pending = replace(pending, part=replace(pending.part, nodes=nodes))
+        else:
+            yield pending
+            pending = record
+    if pending is not None:
+        yield pending
+
+
+def _node(column: dict[str, Any], row: int, batched: Sequence[str], rows: int) -> Node:
+    counts, totals, squares = (column[name][row] for name in _SUMS)
+    batches = np.zeros((0, BATCHES))
+    if batched:
+        found = [column[f"batches.{name}"][row] for name in batched]
+        batches = np.stack([each for each in found if len(each)])
+    return Node(int(column["level"][row]), int(column["number"][row]), counts, totals, squares, batches)
+
+
+def _column(chunked: Any) -> Any:
+    """Return a column's numbers, or an array for each of its lists."""
+    array = chunked.combine_chunks()
+    if not hasattr(array, "offsets"):
+        return array.to_numpy(zero_copy_only=False)
+    offsets = array.offsets.to_numpy()
+    values = array.values.to_numpy(zero_copy_only=False)
+    return [values[begin:end] for begin, end in pairwise(offsets)]

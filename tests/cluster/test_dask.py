@@ -1,0 +1,123 @@
+"""Sweeps on a dask cluster: the same values as on one machine, whatever befalls its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_study import assert_same, many_chunks, small_study, start
+
+from cluster.local_cluster import Cluster, wait
+from mcmm import workers
+from mcmm.errors import InputError, MCMMError
+from mcmm.runner import sweep
+from mcmm.store import SweepResult
+
+distributed = pytest.importorskip("distributed", reason="dask is not installed")
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9"),
+]
+
+STEPS = 3000  # 30 chunks of 60 ms or so
+
+
+@pytest.fixture(scope="module")
+def reference() -> SweepResult:
+    """What one machine finds."""
+    return sweep(many_chunks(STEPS), jobs=1)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler and two workers."""
+    made = Cluster(tmp_path)
+    yield made
+    made.close()
+
+
+def test_one_worker_is_killed_and_one_is_added(
+    tmp_path: Path, cluster: Cluster, reference: SweepResult
+) -> None:
+    first, second = cluster.add_worker(), cluster.add_worker()
+    cluster.wait_for_workers(2)
+    events: list[str] = []
+
+    def progress(done: int, total: int) -> None:
+        if done > 0.1 * total and not events:
+            first.kill()
+            events.append("killed one")
+        elif done > 0.3 * total and len(events) == 1:
+            cluster.add_worker()
+            cluster.wait_for_workers(2)
+            events.append("added one")
+        elif done > 0.5 * total and len(events) == 2:
+            second.kill()
+            events.append("the added one is alone")
+
+    run = tmp_path / "run"
+    result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=progress)
+    assert events == ["killed one", "added one", "the added one is alone"]
+    assert_same(result, reference)
+    assert_same(SweepResult.load(run), reference)
+    (session,) = result.sessions
+    assert session["backend"] == "dask"
+    assert session["builds"][0]["mcmm"] == result.provenance["mcmm"]
+
+
+def test_a_killed_driver_leaves_the_cluster_in_order(
+    tmp_path: Path, cluster: Cluster, reference: SweepResult
+) -> None:
+    cluster.add_worker()
+    cluster.add_worker()
+    cluster.wait_for_workers(2)
+    run = tmp_path / "run"
+    driver = start(
+        """
+        import sys
+        from small_study import many_chunks
+        from mcmm.runner import sweep
+        sweep(many_chunks(int(sys.argv[3])), sys.argv[1], backend="dask", scheduler=sys.argv[2])
+        """,
+        *(run, cluster.address, STEPS),
+    )
+    wait(lambda: list(run.glob("chunks/*.parquet")))
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    assert_same(result, reference)
+    assert result.provenance["sessions"] <= 2
+
+
+def test_a_cluster_that_is_lost_is_told_and_not_waited_for(
+    tmp_path: Path, cluster: Cluster, reference: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_CONNECT", 3.0)
+    monkeypatch.setattr(workers, "_SILENCE", 1.0)
+    monkeypatch.setattr(workers, "_TIMES", 2.0)
+    only = cluster.add_worker()
+    cluster.wait_for_workers(1)
+
+    def progress(done: int, total: int) -> None:
+        if done > 0.2 * total:
+            only.kill()
+
+    run = tmp_path / "run"
+    with pytest.raises(MCMMError, match=r"has had no workers for 3 s; what is finished is kept"):
+        sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=progress)
+    with pytest.raises(InputError, match="no worker answered within 3 s"):
+        sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    cluster.close()
+    with pytest.raises(InputError, match="cannot be reached: Connection refused"):
+        sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    assert_same(sweep(many_chunks(STEPS), run, jobs=2), reference)
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(InputError, match="scheduler: nonsense: cannot be reached: missing port number"):
+        sweep(small_study(), backend="dask", scheduler="nonsense")

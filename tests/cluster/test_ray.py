@@ -1,0 +1,63 @@
+"""Sweeps on ray: the same values as on one machine, though a worker is killed and a node is added."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from small_study import assert_same, many_chunks
+
+from cluster.local_cluster import ENVIRONMENT, wait
+from mcmm import workers
+from mcmm.runner import sweep
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9"),
+]
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A head node with two workers on this machine."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+def actors() -> list[int]:
+    """The processes that ray's pools compute in."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 1) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, command in rows if command.startswith("ray::PoolActor")]
+
+
+def test_a_worker_is_killed_and_a_node_is_added(nodes: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_ROUND", 3)  # tasks a worker and round: several rounds in this short sweep
+    study = many_chunks(steps=3000)
+    counts: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        if done > 0.1 * total and not counts:
+            os.kill(actors()[0], signal.SIGKILL)
+            nodes.add_node(num_cpus=1)  # type: ignore[attr-defined]
+            wait(lambda: ray.cluster_resources()["CPU"] == 3)
+            counts.append(len(actors()))
+        elif done > 0.9 * total:
+            counts.append(len(actors()))
+
+    result = sweep(study, backend="ray", scheduler=nodes.address, progress=progress)  # type: ignore[attr-defined]
+    assert max(counts) == 3
+    assert_same(result, sweep(study, jobs=1))
+    assert result.sessions[0]["backend"] == "ray"
+    assert not ray.is_initialized()

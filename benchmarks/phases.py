@@ -37,6 +37,7 @@ __all__ = ["Loop", "instrument", "phase_tables"]
 ROOT = Path(__file__).resolve().parent.parent
 CLONE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "mcmm")
 REST = "between"
+LOGGED = 32  # steps whose instructions are counted: some ten microseconds each in a virtual machine
 STEPPERS = ("run_step", "run_block")
 
 DECLARATIONS = """from libc.stdint cimport int64_t, uint16_t, uint32_t
@@ -56,8 +57,9 @@ cdef extern from "phase_clock.h":
     uint64_t clock_cost[]
     uint64_t clock_laps[]
     uint32_t clock_log[]
-    uint16_t clock_owner[]
-    uint32_t clock_seen
+    uint32_t clock_lap_ends[]
+    uint16_t clock_lap_keys[]
+    uint32_t clock_marks
 """
 FUNCTIONS = '''
 
@@ -86,9 +88,14 @@ def phase_times():
 
 def phase_log():
     """(phase, loop, offset in this library) of each instruction that was logged."""
-    return [
-        (clock_owner[i] // CLOCK_LOOPS, clock_owner[i] % CLOCK_LOOPS, clock_log[i]) for i in range(clock_seen)
-    ]
+    cdef uint32_t mark, i = 0
+    told = []
+    for mark in range(clock_marks):
+        key = clock_lap_keys[mark]
+        while i < clock_lap_ends[mark]:
+            told.append((key // CLOCK_LOOPS, key % CLOCK_LOOPS, clock_log[i]))
+            i += 1
+    return told
 '''
 
 HEAD = re.compile(r"cdef (?:inline )?[\w*]+ (\w+)\(")
@@ -237,8 +244,11 @@ def run(scenario: dict[str, Any], paths: int, rounds: int, logged: int) -> dict[
         for phase, loop, cost, laps in clocked.phase_times() if seed > 0 else ():
             ticks.setdefault((phase, loop), []).append(max(cost - laps * lap, 0.0))
     rate = (clocked.phase_ticks() - begin) / (time.perf_counter() - started)
+    # In whole rounds of draws, and not to the end: the next step's head ends the log.
     first = told.steps // 2 & ~3
-    last = min(first + logged, told.steps)
+    last = first + min(logged, (told.steps - 1 - first) & ~3)
+    if last == first:
+        raise SystemExit(f"error: {told.steps} steps are too few to log four in their middle")
     clocked.phase_start(first, last)
     run_rows(told, 1, 0, 64)
     log = Counter(clocked.phase_log())
@@ -317,7 +327,7 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
         folder = Path(name)
         phases, loops = build(folder, [isa])
         for scenario in names:
-            task = json.dumps([SCENARIOS[scenario], paths, rounds, 64])
+            task = json.dumps([SCENARIOS[scenario], paths, rounds, LOGGED])
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.phases", "--worker"],
                 input=task,
@@ -340,12 +350,15 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
 
 def _explained(processor: dict[str, float], isa: str) -> str:
     limits = ", ".join(f"{limit:g} {kind}" for kind, limit in LIMITS.items())
+    speeds = (
+        f"{limits} a cycle, {processor['divide']:.1f} cycles for a vector's division and "
+        f"{processor['root']:.1f} for its square root (measured)"
+    )
     return (
-        f"Per path-step, the {isa} build at {processor['gigahertz']:.2f} GHz; medians. `at least` is the least "
-        f"number of cycles in which the processor could execute the loop's instructions: {limits} a cycle, "
-        f"{processor['divide']:.1f} cycles for a vector's division and {processor['root']:.1f} for its square "
-        "root (measured); `by` is what it is that takes as long. Instructions are counted as they are "
-        "executed; a vector is as wide as the build's. `python -m benchmarks.phases` takes any scenario of "
+        f"Per path-step, the {isa} build at {processor['gigahertz']:.2f} GHz; medians. `at least` is the "
+        "least number of cycles in which the processor could execute the loop's instructions: "
+        f"{speeds}; `by` is what it is that takes as long. Instructions are counted as they are executed; a "
+        "vector is as wide as the build's. `python -m benchmarks.phases` takes any scenario of "
         "`benchmarks/cases.py`."
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 ROWS: tuple[tuple[str, ...], ...] = (
     ("kernel",),
     ("errors",),
-    ("files", "metrics", "moments", "schedule", "settings", "tables"),
+    ("files", "markets", "metrics", "moments", "schedule", "settings", "tables"),
     ("scenario", "statistics"),
     ("policies",),
     ("simulation",),

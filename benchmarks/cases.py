@@ -18,6 +18,11 @@ __all__ = ["SCENARIOS", "available_peers", "core", "numba_policy", "numpy_draws"
 
 STEPS = 1000
 
+
+def _markets(count: int) -> dict[str, Any]:
+    return {"markets": [{"name": f"m{place}"} for place in range(count)]}
+
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "default": {},
     "minimal": {
@@ -38,13 +43,22 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     # The setting of the paper's tables; there a path has 200 steps.
     "avellaneda_stoikov 2008": numpy_avellaneda_stoikov.SCENARIO,
     "reduced": peers.SCENARIO,
+    # Per path-step of a market.
+    "3 markets": {
+        **_markets(3),
+        "portfolio": {"correlation": 0.5, "exposure_limit": 60.0, "drawdown_limit": 50.0},
+    },
+    "64 markets": {
+        **_markets(64),
+        "portfolio": {"correlation": 0.5, "exposure_limit": 900.0, "drawdown_limit": 900.0},
+    },
 }
 
 POLICIES = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
 
 
 def core(name: str) -> tuple[Callable[[int, int], Any], int]:
-    """A function of paths and seed that runs the core on a named scenario, and the scenario's steps."""
+    """A function of paths and seed that runs the core on a named scenario, and its steps, of all markets."""
     from mcmm import Scenario
     from mcmm.engine import run_rows
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ class Plan:
         policy_settings: NDArray[np.float64] | None = None,
         policy: object = None,
     ) -> None: ...
+    def run(
+        self,
+        seed: int,
+        first_path: int,
+        out: NDArray[np.float64],
+        trace: NDArray[np.float64] | None = None,
+        stop: NDArray[np.int32] | None = None,
+    ) -> None: ...
+
+class PortfolioPlan:
+    def __init__(self, plans: Sequence[Plan], fields: Mapping[str, float]) -> None: ...
     def run(
         self,
         seed: int,

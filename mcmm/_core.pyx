@@ -73,10 +73,6 @@ cdef enum:
     INFORMED_VOLUME, INFORMED_PNL, FINAL_MID
     FINAL_PROBABILITY, OUTCOME_, ROWS
 
-cdef enum:
-    T_PROBABILITY, T_MID, T_BID, T_ASK, T_BID_SIZE, T_ASK_SIZE, T_QUOTING, T_BOUGHT, T_SOLD, T_INVENTORY, T_CASH
-    T_FEES, T_PNL, T_PNL_FAIR, T_DRAWDOWN, T_HALTED, COLUMNS
-
 TRACE_COLUMNS = (
     "probability", "mid", "bid", "ask", "bid_size", "ask_size", "quoting", "bought", "sold", "inventory", "cash",
     "fees", "pnl", "pnl_fair", "drawdown", "halted",
@@ -89,7 +85,7 @@ POLICY_ROWS, POLICY_STATE_ROWS = VIEW_ROWS, STATE_ROWS
 cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) noexcept nogil:
     cdef Py_ssize_t i
     memset(b, 0, sizeof(Block))
-    draw(b.u_side, seed, path, 0, OUTCOME)
+    draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
     for i in range(LANES):
         b.outcome[i] = 1.0 if happens(b.u_side[0][i], s.initial_probability) else 0.0
         b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
@@ -146,33 +142,13 @@ cdef bint call_python(void* call, Py_ssize_t step) noexcept with gil:
 include "kernel/step.pxi"
 
 
-cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
-    row[T_PROBABILITY] = b.probability[lane]
-    row[T_MID] = b.mid[lane]
-    cdef bint quoted = b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0
-    row[T_BID] = NAN if not quoted else (b.bid[lane] / s.ticks if s.grid else b.bid[lane])
-    row[T_ASK] = NAN if not quoted else (b.ask[lane] / s.ticks if s.grid else b.ask[lane])
-    row[T_BID_SIZE] = b.bid_size[lane]
-    row[T_ASK_SIZE] = b.ask_size[lane]
-    row[T_QUOTING] = b.quoting[lane]
-
-
-cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
-    row[T_BOUGHT] = b.bought[lane] if s.flow == INTENSITY else max(0.0, -b.taken[lane])
-    row[T_SOLD] = b.sold[lane] if s.flow == INTENSITY else max(0.0, b.taken[lane])
-    row[T_INVENTORY] = b.inventory[lane]
-    row[T_CASH] = b.cash[lane] * s.unit + b.unwind_cash[lane]
-    row[T_FEES] = b.fees[lane]
-    row[T_PNL] = b.pnl[lane]
-    row[T_PNL_FAIR] = b.pnl_fair[lane]
-    row[T_DRAWDOWN] = b.peak_fair[lane] - b.pnl_fair[lane] if s.marks_fair else b.peak[lane] - b.pnl[lane]
-    row[T_HALTED] = b.halted[lane]
+include "kernel/trace.pxi"
 
 
 cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
-    """Model.md section 2, in its order; whether the path goes on."""
+    """Model.md section 2, in its order, end_step is to follow; whether the path goes on."""
     cdef Py_ssize_t lane
     if s.may_stop:
         begin(b, s, step)
@@ -183,11 +159,17 @@ cdef bint run_step(
     trade(b, s, t, w, step)
     move(b, s, t, step)
     mark_and_check(b, s, w, step)
+    return True
+
+
+cdef void end_step(
+    Block* b, const Settings* s, Py_ssize_t step, double* trace, Py_ssize_t traced
+) noexcept nogil:
+    cdef Py_ssize_t lane
     if traced or step + 1 == s.steps:
         book(b, s)
     for lane in range(traced):
         trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
-    return True
 
 
 cdef inline double mark_after_trip(const Block* b, const Settings* s, Py_ssize_t lane) noexcept nogil:
@@ -203,9 +185,11 @@ cdef void close_block(
     cdef Py_ssize_t i
     cdef double outcome, quoted, aside
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
-        draw(b.u_side, seed, path, 0, OUTCOME)
+        draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
         for i in range(LANES):
             b.outcome[i] = 1.0 if happens(b.u_side[0][i], b.probability[i]) else 0.0
+        if b.portfolio != NULL and b.portfolio.settings.correlated and s.flow != REPLAY and s.resolution_step > s.steps:
+            join_outcomes(b, s)
     for i in range(lanes):
         outcome = b.outcome[i] if s.bounded else b.probability[i]
         quoted = b.quoted[i] if s.may_stop else <double>s.steps
@@ -248,34 +232,90 @@ cdef void close_block(
         out[OUTCOME_ * stride + i] = b.outcome[i] if s.bounded else NAN
 
 
+cdef struct Day:
+    # the settings as they are now, and which piece of the schedule that is; without one they never change
+    Settings now
+    const Settings* current
+    Py_ssize_t piece
+
+
+cdef inline void begin_day(Day* day, const Settings* s, const Tables* t) noexcept nogil:
+    day.piece = -1
+    day.current = s
+    if t.pieces:
+        day.now = s[0]
+        day.current = &day.now
+
+
+cdef inline void follow_day(Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
+    if t.pieces:
+        day.piece = follow_schedule(&day.now, t, day.piece, step)
+
+
+cdef inline bint news_ahead(const Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
+    """Whether a scheduled jump lies within the steps that are drawn together."""
+    return t.pieces > 0 and news_until(t, day.piece, step + 4)
+
+
 cdef bint run_block(
     Block* b, const Settings* s, const Tables* t, Windows* w, uint64_t seed, uint64_t path,
     double* trace, Py_ssize_t traced, const volatile int* stop,
 ) noexcept nogil:
-    cdef Py_ssize_t step, piece = -1
-    cdef bint news
-    cdef Settings now
-    cdef const Settings* current = s
-    if t.pieces:
-        now = s[0]
-        current = &now
+    cdef Py_ssize_t step
+    cdef Day day
+    begin_day(&day, s, t)
     open_block(b, s, seed, path)
     open_windows(w, s)
     for step in range(s.steps):
-        if t.pieces:
-            piece = follow_schedule(&now, t, piece, step)
+        follow_day(&day, t, step)
         if step & 3 == 0:
             if stop != NULL and stop[0]:
                 return False
-            news = t.pieces > 0 and news_until(t, piece, step + 4)
-            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news)
-        if not run_step(b, current, t, w, step, trace, traced):
+            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news_ahead(&day, t, step))
+        if not run_step(b, day.current, t, w, step, trace, traced):
             return False
+        end_step(b, s, step, trace, traced)
     return True
 
 
 cdef void* aligned(void* memory) noexcept nogil:
     return <void*>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+
+
+cdef Py_ssize_t block_size(const Settings* s) noexcept nogil:
+    """Bytes of a block and its windows, a multiple of 64."""
+    cdef Windows w
+    return place_windows(<char*>((sizeof(Block) + 63) & ~<uintptr_t>63), s, &w)
+
+
+cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept nogil:
+    """Lay out the windows that a market needs, each a multiple of 64 bytes; returns where they end."""
+    cdef Py_ssize_t ring = LANES * sizeof(float)
+    w.filled_signed = w.filled_total = w.volume_ring = NULL
+    w.loss_ring = w.view = NULL
+    w.call = NULL
+    if s.policy == CUSTOM:
+        w.view = <double*>at
+        at += VIEW_ROWS * 2 * ring
+    if s.moves_mid:
+        w.filled_signed = <float*>at
+        at += s.imbalance_window * ring
+        if s.flow == INTENSITY:
+            w.filled_total = <float*>at
+            at += s.imbalance_window * ring
+    if s.has_volume_limit:
+        w.volume_ring = <float*>at
+        at += s.volume_window * ring
+    if s.has_loss_limit:
+        w.loss_ring = <double*>at
+        at += (s.loss_window + 1) * 2 * ring
+    return <Py_ssize_t>at
+
+
+cdef Block* place_block(char* at, const Settings* s, Windows* w) noexcept nogil:
+    """Lay out a block in the next block_size bytes."""
+    place_windows(at + ((sizeof(Block) + 63) & ~<uintptr_t>63), s, w)
+    return <Block*>at
 
 
 cdef class Plan:
@@ -338,19 +378,11 @@ cdef class Plan:
         """
         cdef const Settings* s = &self.settings
         cdef Py_ssize_t paths = out.shape[1], first = 0, lanes, traced = 0, left
-        cdef Py_ssize_t ring = LANES * sizeof(float)
-        cdef Py_ssize_t signed = s.imbalance_window * ring if s.moves_mid else 0
-        cdef Py_ssize_t total = signed if s.flow == INTENSITY else 0
-        cdef Py_ssize_t volume = s.volume_window * ring if s.has_volume_limit else 0
-        cdef Py_ssize_t loss = (s.loss_window + 1) * LANES * <Py_ssize_t>sizeof(double) if s.has_loss_limit else 0
         cdef char* memory
-        cdef char* at
         cdef Block* b
         cdef Windows w
         cdef double* rows = NULL
-        cdef Py_ssize_t view = VIEW_ROWS * LANES * <Py_ssize_t>sizeof(double) if s.policy == CUSTOM else 0
         cdef PolicyCall call = None
-        cdef double[:, ::1] shown
         cdef bint whole = True
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
         if out.shape[0] != ROWS or (trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)):
@@ -359,25 +391,15 @@ cdef class Plan:
             return
         if trace is not None:
             traced = min(trace.shape[0], paths)
-        memory = <char*>malloc(sizeof(Block) + view + signed + total + volume + loss + 64)
+        memory = <char*>malloc(block_size(s) + 64)
         if memory == NULL:
             raise MemoryError
-        b = <Block*>aligned(memory)
-        at = <char*>b + sizeof(Block) + view
-        w.view = <double*>(<char*>b + sizeof(Block)) if view else NULL
-        w.call = NULL
-        w.filled_signed = <float*>at if signed else NULL
-        w.filled_total = <float*>(at + signed) if total else NULL
-        w.volume_ring = <float*>(at + signed + total) if volume else NULL
-        w.loss_ring = <double*>(at + signed + total + volume) if loss else NULL
-        if view and self.tables.custom.function == NULL:
-            try:
-                shown = <double[:VIEW_ROWS, :LANES]>w.view
-                call = PolicyCall(self.owned[4](shown))
-            except BaseException:
-                free(memory)
-                raise
-            w.call = <void*>call
+        b = place_block(<char*>aligned(memory), s, &w)
+        try:
+            call = call_of(self, &w)
+        except BaseException:
+            free(memory)
+            raise
         with nogil:
             while first < paths and whole and not (stopping != NULL and stopping[0]):
                 lanes = min(<Py_ssize_t>LANES, paths - first)
@@ -390,6 +412,21 @@ cdef class Plan:
             free(memory)
         if call is not None and call.error is not None:
             raise call.error
+
+
+cdef PolicyCall call_of(Plan plan, Windows* w):
+    """The Python call that quotes for this plan in one run, or None; the windows point to it."""
+    cdef PolicyCall call
+    cdef double[:, ::1] shown
+    if w.view == NULL or plan.tables.custom.function != NULL:
+        return None
+    shown = <double[:VIEW_ROWS, :LANES]>w.view
+    call = PolicyCall(plan.owned[4](shown))
+    w.call = <void*>call
+    return call
+
+
+include "kernel/portfolio.pxi"
 
 
 def isa():

@@ -57,19 +57,17 @@ def check_jobs(jobs: int) -> None:
         raise InputError(f"--jobs: must be >= 1 and <= 1024, or -1 for one a core, got {jobs}")
 
 
-def check_paths(paths: int, *, saved: bool = False) -> None:
+def check_paths(paths: int, *, saved: bool = False, numbers: int = 28) -> None:
     """Refuse no paths, and more than this machine holds rows for, with the copies that a saved file takes."""
     import os
 
-    from mcmm.metrics import NAMES
-
     if paths < 1:
         raise InputError(f"--paths: must be >= 1, got {paths}")
-    needed = paths * len(NAMES) * 8 * (6 if saved else 3)
+    needed = paths * numbers * 8 * (6 if saved else 3)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise InputError(
-            f"--paths: each path leaves a row of {len(NAMES)} numbers; {paths:,} rows, summarised"
+            f"--paths: each path leaves a row of {numbers:,} numbers; {paths:,} rows, summarised"
             f"{' and saved' * saved}, take {needed / 1e9:,.0f} GB of memory, this machine has "
             f"{memory / 1e9:,.0f} GB (a sweep streams rows to disk)"
         )

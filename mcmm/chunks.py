@@ -60,7 +60,7 @@ class Chunk:
     first_path, paths : int
         The paths of each of these points.
     path_steps : int
-        The work, paths times steps over its points.
+        The work, paths times steps over its points, and times markets where there are several.
     """
 
     index: int
@@ -105,16 +105,18 @@ def plan(study: Study) -> list[Chunk]:
             f"paths: {study.count:,} points x {study.paths:,} paths take {study.path_steps():.2g} "
             f"path-steps, more than one study may ({_CHUNKS_AT_MOST * target:.2g})"
         )
+    # A table's width: with several markets each has its columns.
+    most_rows = max(_ROWS * len(NAMES) // len(study.scenario.columns), 1)
     chunks: list[Chunk] = []
     first, path_steps = 0, 0
     for point in range(study.count):
-        cost = study.paths * study.steps_at(point)
+        cost = study.paths * study.steps_at(point) * study.scenario.market_count
         packed = point - first
-        if packed and (path_steps + cost > target or (packed + 1) * study.paths > _ROWS):
+        if packed and (path_steps + cost > target or (packed + 1) * study.paths > most_rows):
             chunks.append(Chunk(len(chunks), first, packed, 0, study.paths, path_steps))
             first, path_steps = point, 0
-        if cost > _LARGEST or study.paths > _ROWS:
-            chunks.extend(_split(len(chunks), point, study.paths, cost))
+        if cost > _LARGEST or study.paths > most_rows:
+            chunks.extend(_split(len(chunks), point, study.paths, cost, most_rows))
             first = point + 1
         else:
             path_steps += cost
@@ -123,17 +125,17 @@ def plan(study: Study) -> list[Chunk]:
     return chunks
 
 
-def _split(index: int, point: int, paths: int, cost: int) -> Iterator[Chunk]:
+def _split(index: int, point: int, paths: int, cost: int, most_rows: int) -> Iterator[Chunk]:
     """Cut the paths of one big point into ranges."""
     steps = cost // paths
-    unit = _PATHS if _PATHS * steps <= _LARGEST else _LONG_PATHS
-    size = max(min(_LARGEST // steps, _ROWS) // unit, 1) * unit
+    unit = _PATHS if _PATHS * steps <= _LARGEST and most_rows >= _PATHS else _LONG_PATHS
+    size = max(min(_LARGEST // steps, most_rows) // unit, 1) * unit
     for place, first in enumerate(range(0, paths, size)):
         taken = min(size, paths - first)
         yield Chunk(index + place, point, 1, first, taken, steps * taken)
 
 
-def encode(chunk: Chunk, values: FloatArray, digest: str) -> bytes:
+def encode(chunk: Chunk, values: FloatArray, digest: str, names: Sequence[str] = NAMES) -> bytes:
     """Put a chunk's rows in Parquet.
 
     Parameters
@@ -144,6 +146,8 @@ def encode(chunk: Chunk, values: FloatArray, digest: str) -> bytes:
         Its rows, point by point and in path order.
     digest : str
         The study's, kept in the file so that no other study can take it for its own.
+    names : sequence of str
+        What the rows of values are.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def encode(chunk: Chunk, values: FloatArray, digest: str) -> bytes:
     points = np.repeat(np.arange(chunk.point, chunk.point + chunk.points), chunk.paths)
     paths = np.tile(np.arange(chunk.first_path, chunk.first_path + chunk.paths), chunk.points)
     fields = [pa.field(name, pa.int64(), nullable=False) for name in ("point", "path")]
-    fields += [pa.field(name, pa.float64(), nullable=False) for name in NAMES]
+    fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
     mark = json.dumps({"schema": SCHEMA_VERSION, "study": digest, "chunk": chunk.index}, sort_keys=True)
     schema = pa.schema(fields, metadata={"mcmm": mark})
     table = pa.Table.from_arrays([pa.array(column) for column in (points, paths, *values)], schema=schema)
@@ -167,7 +171,7 @@ def encode(chunk: Chunk, values: FloatArray, digest: str) -> bytes:
         row_group_size=max(table.num_rows, 1),
         compression="lz4",
         use_dictionary=False,
-        use_byte_stream_split=list(NAMES),
+        use_byte_stream_split=list(names),
         column_encoding={"point": "DELTA_BINARY_PACKED", "path": "DELTA_BINARY_PACKED"},
         write_statistics=False,
     )

@@ -103,7 +103,11 @@ def simulate(
     jobs: JobsOption = -1,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change a setting, as risk.mark or markets.NAME.risk.mark; may be repeated.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -120,7 +124,7 @@ def simulate(
         typer.Option(
             "--orders",
             metavar="FILE",
-            help="Replay these taker orders: CSV or Parquet with step, side, size, [limit], [fair].",
+            help="Replay these taker orders: CSV or Parquet, step, side, size, [limit], [fair], [market].",
         ),
     ] = None,
     policy: Annotated[
@@ -144,7 +148,7 @@ def simulate(
     if settings:
         chosen = chosen.replace(parse_settings(settings))
     check_jobs(jobs)
-    check_paths(paths, saved=out is not None)
+    check_paths(paths, saved=out is not None, numbers=len(chosen.columns))
     if trace < 0:
         raise InputError(f"--trace: must be >= 0, got {trace}")
     if not 0 <= seed < 2**64:
@@ -163,7 +167,7 @@ def simulate(
 
     started = time.perf_counter()
     try:
-        with ProgressBar("simulating", chosen.steps) as progress:
+        with ProgressBar("simulating", chosen.steps * chosen.market_count) as progress:
             run = run_simulation(
                 chosen,
                 paths=paths,
@@ -185,7 +189,7 @@ def simulate(
     if trace_out is not None:
         write_frame(run.trace, trace_out)
     if sys.stderr.isatty():
-        speed = rate(run.values.shape[1] * chosen.steps / seconds)
+        speed = rate(run.values.shape[1] * chosen.steps * chosen.market_count / seconds)
         typer.echo(f"{duration(seconds)}, {speed}", err=True)
     for path in (out, trace_out):
         if path is not None:

@@ -20,7 +20,7 @@ import mcmm
 from mcmm._isa import core
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
-from mcmm.orders import order_table
+from mcmm.orders import order_tables, replay_of
 from mcmm.plan import make_plan
 from mcmm.policies import Policy, policy_of
 from mcmm.scenario import Scenario
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PATHS", "core_info", "run_rows", "simulate"]
 
 MAX_PATHS = 10**8
-"""The most paths held in memory at once: 31 numbers each."""
+"""The most paths of one market held in memory at once: 31 numbers each."""
 
 _MAX_TRACED = 10**8  # numbers in a trace
 _LAST_PATH = 2**48
@@ -71,7 +71,7 @@ def simulate(
     orders : DataFrame, optional
         Replay these orders in place of random takers: columns ``step``, ``side`` (+1 buys, -1 sells),
         ``size`` and, if wanted, ``limit`` (dollars) and ``fair`` (what the fair value moves to at the end of
-        the step).
+        the step); with several markets also ``market``, the name of one.
     policy : LowLevelCallable, Numba cfunc, callable or str, optional
         Who quotes in a scenario with ``quoting.policy = "custom"``: compiled code, a function of a
         `mcmm.policies.QuoteView`, or ``module:name`` of either.
@@ -94,26 +94,30 @@ def simulate(
     """
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: must be a Scenario, got {type(scenario).__name__}")
-    _whole("paths", paths, 1, MAX_PATHS)
+    names = scenario.columns
+    _whole("paths", paths, 1, MAX_PATHS // (len(names) // len(NAMES)))
     _whole("seed", seed, 0, 2**64 - 1)
     _whole("first_path", first_path, 0, _LAST_PATH - paths)
     _whole("trace_paths", trace_paths, 0, paths)
-    if trace_paths * scenario.steps * len(core.TRACE_COLUMNS) > _MAX_TRACED:
-        most = _MAX_TRACED // (scenario.steps * len(core.TRACE_COLUMNS))
-        raise InputError(f"trace_paths: must be <= {most} with {scenario.steps} steps, got {trace_paths}")
+    path_steps = scenario.steps * scenario.market_count
+    if trace_paths * path_steps * len(core.TRACE_COLUMNS) > _MAX_TRACED:
+        most = _MAX_TRACED // (path_steps * len(core.TRACE_COLUMNS))
+        of = f" of {scenario.market_count} markets" if scenario.markets else ""
+        raise InputError(f"trace_paths: must be <= {most} with {scenario.steps} steps{of}, got {trace_paths}")
     if jobs != -1:
         _whole("jobs", jobs, 1, 1024)
     if orders is not None:
-        scenario = scenario.replace({"flow.model": "replay"})
-    elif scenario.flow.model == "replay":
+        scenario = replay_of(scenario)
+    elif any(market.flow.model == "replay" for market in scenario.by_market().values()):
         raise InputError("orders: must be given for a scenario with flow.model replay, got None")
 
     quoting = policy_of(policy, scenario)
-    plan = make_plan(scenario, None if orders is None else order_table(orders, scenario), quoting)
-    values = np.empty((len(NAMES), paths))
-    trace = np.empty((trace_paths, scenario.steps, len(core.TRACE_COLUMNS)))
+    plan = make_plan(scenario, None if orders is None else order_tables(orders, scenario), quoting)
+    values = np.empty((len(names), paths))
+    shape = (trace_paths, scenario.steps, len(core.TRACE_COLUMNS))
+    trace = np.empty((len(scenario.markets), *shape) if scenario.markets else shape)
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    _run(plan, seed, first_path, values, trace, scenario.steps, cores() if jobs == -1 else jobs, progress)
+    _run(plan, seed, first_path, values, trace, path_steps, cores() if jobs == -1 else jobs, progress)
     seconds = time.perf_counter() - clock
     return Simulation(
         scenario=scenario,
@@ -121,7 +125,11 @@ def simulate(
         first_path=int(first_path),
         values=values,
         trace_values={
-            name: np.ascontiguousarray(trace[:, :, column]) for column, name in enumerate(core.TRACE_COLUMNS)
+            # Path by path, and market by market of each.
+            name: np.ascontiguousarray(
+                trace[..., column].swapaxes(0, 1) if scenario.markets else trace[..., column]
+            )
+            for column, name in enumerate(core.TRACE_COLUMNS)
         }
         if trace_paths
         else None,
@@ -132,7 +140,7 @@ def simulate(
             **(quoting.provenance() if quoting else {}),
             "started": started.isoformat(timespec="seconds"),
             "seconds": seconds,
-            "path_steps_per_second": paths * scenario.steps / seconds,
+            "path_steps_per_second": paths * path_steps / seconds,
         },
     )
 
@@ -161,9 +169,9 @@ def run_rows(
     Returns
     -------
     numpy.ndarray of float64, shape (metrics, paths)
-        Rows in the order of `mcmm.metrics.NAMES`.
+        Rows in the order of the scenario's ``columns``.
     """
-    values = np.empty((len(NAMES), paths))
+    values = np.empty((len(scenario.columns), paths))
     make_plan(scenario, None, policy).run(seed, first_path, values, None, stop)
     return values
 
@@ -191,12 +199,12 @@ def _whole(name: str, value: object, low: int, high: int) -> None:
 
 
 def _run(
-    plan: core.Plan,
+    plan: core.Plan | core.PortfolioPlan,
     seed: int,
     first_path: int,
     values: NDArray[np.float64],
     trace: NDArray[np.float64],
-    steps: int,
+    path_steps: int,
     jobs: int,
     progress: Callable[[int, int], object] | None,
 ) -> None:
@@ -206,11 +214,11 @@ def _run(
 
     def one(begin: int, end: int) -> int:
         part = np.empty((values.shape[0], end - begin))
-        plan.run(seed, first_path + begin, part, trace[begin:end], stop)
+        plan.run(seed, first_path + begin, part, trace[..., begin:end, :, :], stop)
         values[:, begin:end] = part
         return end - begin
 
-    size = max(_SLICE // steps // core.BLOCK, 1) * core.BLOCK
+    size = max(_SLICE // path_steps // core.BLOCK, 1) * core.BLOCK
     slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))
     running: set[Future[int]] = set()
     done = 0

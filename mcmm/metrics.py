@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HALT_REASONS", "METRICS", "NAMES", "Metric"]
+__all__ = ["HALT_REASONS", "METRICS", "NAMES", "Metric", "columns", "metric_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +110,24 @@ _TABLE = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 NAMES: tuple[str, ...] = tuple(METRICS)
+
+
+def columns(markets: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of what a path reports, in the order of the core's rows.
+
+    Parameters
+    ----------
+    markets : sequence of str
+        The names of several markets, in their order; empty for one market.
+
+    Returns
+    -------
+    tuple of str
+        `NAMES`; with several markets these are the portfolio's, and each market's follow as in ``fed.pnl``.
+    """
+    return (*NAMES, *(f"{market}.{name}" for market in markets for name in NAMES))
+
+
+def metric_of(column: str) -> Metric:
+    """Return the metric that a column holds, of whichever market."""
+    return METRICS[column.rpartition(".")[2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,27 +15,40 @@ if TYPE_CHECKING:
 
     from mcmm.scenario import Scenario
 
-__all__ = ["order_table"]
+__all__ = ["order_tables", "replay_of"]
 
 MAX_SIZE = 1_000_000
 
 
-def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]:
-    """Return side, size, limit and fair value of the order of each step.
+def replay_of(scenario: Scenario) -> Scenario:
+    """Return the scenario with given orders in place of its takers, in every market.
+
+    Raises
+    ------
+    ScenarioError
+        If a setting contradicts that.
+    """
+    shared = {f"markets.{name}.flow.model": None for name in scenario.market_names}
+    return scenario.replace({**shared, "flow.model": "replay"})
+
+
+def order_tables(orders: pd.DataFrame, scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+    """Return side, size, limit and fair value of the order of each step, for each market.
 
     Parameters
     ----------
     orders : DataFrame
         Columns ``step``, ``side`` (+1 buys, -1 sells), ``size`` and, if wanted, ``limit`` and ``fair``, in
-        dollars; NaN is none.
+        dollars; NaN is none. With several markets also ``market``, the name of one.
     scenario : Scenario
-        Says how many steps there are and which prices are possible.
+        Says which markets and how many steps there are and which prices are possible.
 
     Returns
     -------
-    numpy.ndarray of float64, shape (4, steps)
-        Side 0 where there is no order. Limits have their grace, 1e-9 of a tick, added. Of several orders in a
-        step the first trades, of several fair values the last counts.
+    dict of str to numpy.ndarray of float64, shape (4, steps)
+        By market, ``""`` for the only one of a scenario without ``[[markets]]``. Side 0 where there is no
+        order. Limits have their grace, 1e-9 of a tick, added. Of several orders in a step the first trades,
+        of several fair values the last counts.
 
     Raises
     ------
@@ -47,9 +61,12 @@ def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]
         raise InputError(f"orders: must be a DataFrame, got {type(orders).__name__}")
     if not orders.columns.is_unique:
         raise InputError(f"orders: must have each column once, got {', '.join(map(str, orders.columns))}")
-    unknown = [str(name) for name in orders.columns if name not in ("step", "side", "size", "limit", "fair")]
+    names = scenario.market_names
+    columns = ("step", "side", "size", "limit", "fair", *(("market",) if names else ()))
+    unknown = [str(name) for name in orders.columns if name not in columns]
     if unknown:
         rule = "must be step, side and size, with limit and fair if wanted"
+        rule += ", and market" if names else ""
         raise InputError(f"orders: columns {rule}, got {', '.join(unknown)}")
     steps = scenario.steps
     step = _column(
@@ -66,7 +83,8 @@ def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]
         lambda x: (x >= 1) & (x <= MAX_SIZE) & (x % 1 == 0),
     )
     limit = _column(orders, "limit", "a price in dollars", np.isfinite, optional=True)
-    probable = scenario.bounded
+    markets = scenario.by_market()
+    probable = all(market.bounded for market in markets.values())
     fair = _column(
         orders,
         "fair",
@@ -74,8 +92,44 @@ def order_table(orders: pd.DataFrame, scenario: Scenario) -> NDArray[np.float64]
         lambda x: (x >= 0) & (x <= 1) if probable else np.isfinite(x),
         optional=True,
     )
+    place = _places(orders, names)
+    tables = {}
+    for row, (name, market) in enumerate(markets.items()):
+        here = place == row
+        improbable = here & market.bounded & ~np.isnan(fair) & ~((fair >= 0) & (fair <= 1))
+        if improbable.any():
+            at = int(np.argmax(improbable))
+            raise InputError(f"orders.fair: must be a probability, got {fair[at]:g} in row {at}")
+        tables[name] = _table(market, step[here], side[here], size[here], limit[here], fair[here])
+    return tables
+
+
+def _places(orders: pd.DataFrame, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the place among the markets of each order's."""
+    if len(names) < 2 and "market" not in orders.columns:
+        return np.zeros(len(orders), dtype=np.int64)
+    if "market" not in orders.columns:
+        raise InputError(f"orders: must have a column market, one of {', '.join(names)}")
+    given = orders["market"].astype(object).tolist()
+    known = {name: place for place, name in enumerate(names)}
+    for row, name in enumerate(given):
+        # A file's reader takes a name of digits for a number.
+        if str(name) not in known:
+            raise InputError(f"orders.market: must be one of {', '.join(names)}, got {name!r} in row {row}")
+    return np.array([known[str(name)] for name in given], dtype=np.int64)
+
+
+def _table(
+    scenario: Scenario,
+    step: NDArray[np.float64],
+    side: NDArray[np.float64],
+    size: NDArray[np.float64],
+    limit: NDArray[np.float64],
+    fair: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return one market's orders by step, shape (4, steps)."""
     grace = 1e-9 / scenario.ticks if scenario.ticks else 0.0
-    table = np.zeros((4, steps))
+    table = np.zeros((4, scenario.steps))
     table[3] = np.nan
     given = np.where(np.isnan(limit), side * np.inf, limit + side * grace)
     at = step.astype(np.int64)

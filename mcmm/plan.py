@@ -7,6 +7,7 @@ distribution are the core's own, so that a plan has the same bits on every machi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -114,24 +115,58 @@ def _searched(flow: Flow, largest: int) -> bool:
 
 
 def make_plan(
-    scenario: Scenario, orders: NDArray[np.float64] | None = None, policy: Policy | None = None
-) -> core.Plan:
+    scenario: Scenario,
+    orders: Mapping[str, NDArray[np.float64]] | None = None,
+    policy: Policy | None = None,
+) -> core.Plan | core.PortfolioPlan:
     """Return the core's plan of a scenario.
 
     Parameters
     ----------
     scenario : Scenario
         What to simulate.
-    orders : numpy.ndarray of float64, shape (4, steps), optional
-        Replay: side, size, limit (grace included) and fair value of the order of each step.
+    orders : mapping of str to numpy.ndarray of float64, shape (4, steps), optional
+        Replay: side, size, limit (grace included) and fair value of the order of each step, by the market's
+        name (``""`` for the only one of a scenario without ``[[markets]]``).
     policy : Policy, optional
         The maker's own, for quoting.policy custom.
 
     Returns
     -------
-    Plan
+    Plan or PortfolioPlan
         Runs any range of paths.
     """
+    given = orders or {}
+    if not scenario.markets:
+        return _market_plan(scenario, given.get(""), policy)
+    portfolio = scenario.portfolio
+    has_breaker = portfolio.drawdown_limit != math.inf
+    plans = [
+        _market_plan(market, given.get(name), policy, 256 * place, has_breaker)
+        for place, (name, market) in enumerate(scenario.by_market().items())
+    ]
+    fields: dict[str, float] = {
+        "markets": len(plans),
+        "correlated": portfolio.correlation > 0.0,
+        "common_weight": math.sqrt(portfolio.correlation),
+        "own_weight": math.sqrt(1.0 - portfolio.correlation),
+        "has_exposure_limit": portfolio.exposure_limit != math.inf,
+        "exposure_limit": portfolio.exposure_limit,
+        "has_breaker": has_breaker,
+        "drawdown_limit": portfolio.drawdown_limit,
+        "from_peak": scenario.risk.drawdown_baseline == "peak",
+    }
+    return core.PortfolioPlan(plans, fields)
+
+
+def _market_plan(
+    scenario: Scenario,
+    orders: NDArray[np.float64] | None,
+    policy: Policy | None,
+    labels: int = 0,
+    may_trip: bool = False,
+) -> core.Plan:
+    """Return the core's plan of one market; `may_trip`: a breaker beyond its own can trip it."""
     steps, market, flow, fees = scenario.steps, scenario.market, scenario.flow, scenario.fees
     quoting, risk, recovery = scenario.quoting, scenario.risk, scenario.recovery
     bounded, grid = scenario.bounded, scenario.ticks > 0
@@ -147,10 +182,11 @@ def make_plan(
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
     has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
-    has_breaker = risk.drawdown_limit != math.inf or has_loss_limit or has_volume_limit
+    has_breaker = risk.drawdown_limit != math.inf or has_loss_limit or has_volume_limit or may_trip
     has_outages = recovery.disconnect_rate > 0.0
     fields: dict[str, float] = {
         "steps": steps,
+        "labels": labels,
         "unit": unit,
         "ticks": float(scenario.ticks),
         "low": unit,
@@ -255,7 +291,7 @@ def make_plan(
     # A policy of one's own may quote any size.
     largest = flow.size_max if quoting.policy == "custom" else quote_size
     thresholds, searched = size_thresholds(flow, largest), _searched(flow, largest)
-    if policy is None:
+    if policy is None or quoting.policy != "custom":
         return core.Plan(fields, thresholds, searched, orders, _pieces(scenario))
     handed, function = policy_settings(scenario), policy.core_argument(scenario)
     return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function)

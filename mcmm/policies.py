@@ -207,7 +207,7 @@ def policy_of(policy: object, scenario: Scenario) -> Policy | None:
     InputError
         If one is missing or not wanted, cannot be imported, or has another signature.
     """
-    wanted = scenario.quoting.policy == "custom"
+    wanted = any(market.quoting.policy == "custom" for market in scenario.by_market().values())
     if policy is None or not wanted:
         if wanted:
             raise InputError('policy: must be given with quoting.policy "custom", got None')

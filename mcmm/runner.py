@@ -25,7 +25,6 @@ import numpy as np
 from mcmm import __version__, statistics
 from mcmm.chunks import SCHEMA_VERSION, Chunk
 from mcmm.errors import InputError, MCMMError
-from mcmm.metrics import NAMES
 from mcmm.store import RunDirectory, SweepResult, read_point
 from mcmm.study import Study, summary_columns
 from mcmm.tasks import Failure, Finished, Stop, Task, compute, end_with, summaries_of
@@ -139,7 +138,8 @@ class _Sweep:
         self.progress = progress
         self.manifest = manifest
         self.stop = Stop()
-        self.columns = summary_columns()
+        self.names = self.study.scenario.columns
+        self.columns = summary_columns(self.names)
         self.summaries = np.full((self.study.count, len(self.columns)), np.nan)
         self.files: dict[int, Path] = {}
         self.done = 0
@@ -185,7 +185,7 @@ class _Sweep:
             if found is None:
                 return None
             path, values = found
-            return path, summaries_of(chunk, values) if self._whole(chunk) else ()
+            return path, summaries_of(chunk, values, self.names) if self._whole(chunk) else ()
 
         with self._in_threads(chunks, read_back) as results:
             for chunk, found in results:
@@ -248,7 +248,7 @@ class _Sweep:
 
         def summary(point: int) -> list[float]:
             found: dict[str, float] = {}
-            for name in NAMES:
+            for name in self.names:
                 self.stop.check()
                 found |= statistics.summarise(read_point(self.run, self.files, point, (name,)), (name,))
             return [found[column] for column in self.columns]

@@ -11,7 +11,9 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +23,19 @@ from pydantic_core import PydanticCustomError
 
 from mcmm import schedule
 from mcmm.errors import InputError, ScenarioError
-from mcmm.settings import NAMES, Setting, catalogue, json_schema, problems, shown, unknown
-from mcmm.tables import Tables
+from mcmm.markets import Tables, market_problems, names_given, portfolio_problems
+from mcmm.metrics import columns
+from mcmm.settings import (
+    MARKET_NAMES,
+    NAMES,
+    Setting,
+    catalogue,
+    json_schema,
+    place_of,
+    problems,
+    shown,
+    unknown,
+)
 
 __all__ = ["Scenario", "Setting"]
 
@@ -33,13 +46,15 @@ NEAREST = 1e-8
 
 
 class Scenario(Tables):
-    """One market, its takers, the maker's policy, limits and recovery, and the length of a path.
+    """The market or markets, their takers, the maker's policy, limits and recovery, and a path's length.
 
     Parameters
     ----------
     **settings : Any
         ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk``, ``recovery`` and
-        ``schedule``, each a dict; what is left out has its default.
+        ``schedule``, each a dict; what is left out has its default. For several markets also ``markets``, a
+        list of dicts with a ``name`` and any of those tables, in which a market differs from the shared ones,
+        and ``portfolio``.
 
     Raises
     ------
@@ -58,11 +73,19 @@ class Scenario(Tables):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise ScenarioError("\n".join(problems(error))) from None
+            raise ScenarioError("\n".join(problems(error, names_given(settings)))) from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        lines = [f"{name}: {rule}, got {shown(self.get(name))}" for name, rule in _contradictions(self)]
+        def lines_of(s: Scenario, wrong: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+            return [(name, f"{name}: {rule}, got {shown(s.get(name))}") for name, rule in wrong]
+
+        if self.markets:
+            found = {market: lines_of(s, _contradictions(s)) for market, s in self.by_market().items()}
+            lines = list(market_problems(self, found))
+        else:
+            wrong = chain(_contradictions(self), portfolio_problems(self.portfolio))
+            lines = [line for _, line in lines_of(self, wrong)]
         if lines:
             raise PydanticCustomError("contradiction", "{text}", {"text": "\n".join(lines)})
         return self
@@ -92,6 +115,45 @@ class Scenario(Tables):
         """The step at which process threshold is at 0 or 1: as given, or steps."""
         return self.steps if self.market.resolution_step is None else self.market.resolution_step
 
+    # ---- several markets
+
+    @property
+    def market_names(self) -> tuple[str, ...]:
+        """The names of several markets, in their order; none where there is one market, without a name."""
+        return tuple(member.name for member in self.markets)
+
+    @property
+    def market_count(self) -> int:
+        """Markets in a path."""
+        return max(len(self.markets), 1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a path reports, by name: the metrics, and with several markets those of each market."""
+        return columns(self.market_names)
+
+    def by_market(self) -> dict[str, Scenario]:
+        """Return each market as a scenario of its own: the shared settings with its own in their place.
+
+        Returns
+        -------
+        dict of str to Scenario
+            By name, in their order; this scenario itself by ``""`` where it has no ``[[markets]]``.
+        """
+        if not self.markets:
+            return {"": self}
+        shared = {name: value for name, value in self if name not in ("markets", "portfolio")}
+        scenarios: dict[str, Scenario] = {}
+        for member in self.markets:
+            tables = dict(shared)
+            for table in member.model_fields_set - {"name"}:
+                own = getattr(member, table)
+                changes = {name: getattr(own, name) for name in own.model_fields_set}
+                tables[table] = tables[table].model_copy(update=changes)
+            # Not validated again: types and ranges are, and what contradicts what is asked of the result.
+            scenarios[member.name] = self.model_construct(**tables)
+        return scenarios
+
     # ---- dicts and dotted names
 
     @classmethod
@@ -118,8 +180,16 @@ class Scenario(Tables):
         return cls(**{str(key): value for key, value in data.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings that have a value as nested dicts of plain values and lists."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Return all settings that have a value as nested dicts of plain values and lists.
+
+        Of one market among several only what it has for itself; without several no ``portfolio``.
+        """
+        data = self.model_dump(mode="json", exclude_none=True, exclude={"portfolio", "markets"})
+        if self.markets:
+            data["portfolio"] = self.portfolio.model_dump(mode="json")
+            dumped = (member.model_dump(mode="json", exclude_unset=True) for member in self.markets)
+            data["markets"] = [{key: value for key, value in each.items() if value != {}} for each in dumped]
+        return data
 
     def get(self, name: str) -> Any:
         """Return the value of a setting by its dotted name.
@@ -127,22 +197,51 @@ class Scenario(Tables):
         Parameters
         ----------
         name : str
-            As in ``"risk.inventory_limit"``.
+            As in ``"risk.inventory_limit"``, or ``"markets.fed.risk.inventory_limit"``.
 
         Returns
         -------
         Any
-            The value; None where it is not given and derived from other settings.
+            The value; None where it is not given and derived from other settings. Of one market among several
+            its own, or the shared one.
 
         Raises
         ------
         ScenarioError
             If there is no such setting.
         """
-        if name not in NAMES:
-            raise ScenarioError(unknown(name))
-        table, _, leaf = name.rpartition(".")
+        self.setting(name)
+        market, setting = place_of(name)
+        for member in self.markets:
+            if member.name == market and setting in (own := member.overrides()):
+                return own[setting]
+        table, _, leaf = setting.rpartition(".")
         return getattr(getattr(self, table) if table else self, leaf)
+
+    def setting(self, name: str) -> Setting:
+        """Return what is known of a setting of this scenario by its dotted name.
+
+        Parameters
+        ----------
+        name : str
+            As for `get`.
+
+        Returns
+        -------
+        Setting
+            Of a setting of one market among several: what is known of the shared one, under this name.
+
+        Raises
+        ------
+        ScenarioError
+            If there is no such setting.
+        """
+        market, setting = place_of(name)
+        if name in NAMES:
+            return catalogue()[name]
+        if market not in self.market_names or setting not in MARKET_NAMES:
+            raise ScenarioError(unknown(name, self.market_names))
+        return replace(catalogue()[setting], name=name)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """Return a new scenario with some settings changed.
@@ -150,7 +249,9 @@ class Scenario(Tables):
         Parameters
         ----------
         changes : Mapping[str, Any]
-            Values by dotted name; None leaves a setting to be derived, where it can be.
+            Values by dotted name; None leaves a setting to be derived, where it can be, and a setting of one
+            market among several to the shared value. A shared setting changes in the markets that do not have
+            it for themselves.
 
         Returns
         -------
@@ -162,12 +263,19 @@ class Scenario(Tables):
         ScenarioError
             As for `Scenario`.
         """
-        if wrong := [unknown(name) for name in changes if name not in NAMES]:
+        markets = self.market_names
+        own = [f"markets.{market}.{name}" for market in markets for name in MARKET_NAMES]
+        known = {*NAMES, *own} if markets else NAMES
+        if wrong := [unknown(name, markets) for name in changes if name not in known]:
             raise ScenarioError("\n".join(wrong))
         data = self.to_dict()
         for name, value in changes.items():
-            table, _, leaf = name.rpartition(".")
-            (data[table] if table else data)[leaf] = value
+            market, setting = place_of(name)
+            table, _, leaf = setting.rpartition(".")
+            if market:
+                data["markets"][markets.index(market)].setdefault(table, {})[leaf] = value
+            else:
+                (data.setdefault(table, {}) if table else data)[leaf] = value
         return self.from_dict(data)
 
     def digest(self) -> str:
@@ -273,7 +381,10 @@ class Scenario(Tables):
 
     @staticmethod
     def settings() -> dict[str, Setting]:
-        """Return every setting by its dotted name, in the order of the tables."""
+        """Return every setting by its dotted name, in the order of the tables.
+
+        One market's among several are the same after ``markets.NAME.``, but for steps and the portfolio's.
+        """
         return dict(catalogue())
 
 

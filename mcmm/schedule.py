@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcmm.tables import Schedule, Tables
+    from mcmm.markets import Tables
+    from mcmm.tables import Schedule
 
 __all__ = ["SHAPES", "contradictions", "multiplier", "turns"]
 

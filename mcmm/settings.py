@@ -6,8 +6,9 @@ import json
 import math
 import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any
 
@@ -15,23 +16,35 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mcmm.tables import Table, Tables
+from mcmm.markets import MARKETS, NAME_RULE, Member, Tables
+from mcmm.tables import Table
 
-__all__ = ["NAMES", "Setting", "catalogue", "json_schema", "problems", "shown", "unknown"]
+__all__ = [
+    "MARKET_NAMES",
+    "NAMES",
+    "Setting",
+    "catalogue",
+    "json_schema",
+    "place_of",
+    "problems",
+    "shown",
+    "unknown",
+]
 
 _TABLES: dict[str, type[Table]] = {
     name: field.annotation
     for name, field in Tables.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
-_FIELDS = {name: field for name, field in Tables.model_fields.items() if name not in _TABLES}
+_FIELDS = {"steps": Tables.model_fields["steps"]}
 for _table, _model in _TABLES.items():
     _FIELDS |= {f"{_table}.{name}": field for name, field in _model.model_fields.items()}
 
 NAMES = tuple(_FIELDS)
-"""Every setting's dotted name, in the order of the tables."""
+"""Every setting's dotted name, in the order of the tables; not those of one market among several."""
 
-_PLANNED = ("markets", "portfolio")
+MARKET_NAMES = tuple(name for name in NAMES if name.partition(".")[0] in Member.model_fields)
+"""Those that each of several markets may have for itself, as in ``markets.NAME.quoting.base_spread``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +136,35 @@ def shown(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
-def problems(error: ValidationError) -> list[str]:
+def place_of(name: str) -> tuple[str, str]:
+    """Split a dotted name into its market's and its setting's: ``markets.fed.risk.mark`` is fed's risk.mark.
+
+    Parameters
+    ----------
+    name : str
+        Dotted; the market of a shared setting is ``""``.
+
+    Returns
+    -------
+    tuple of str
+        Neither need exist.
+    """
+    head, _, rest = name.partition(".")
+    if head != "markets":
+        return "", name
+    market, _, setting = rest.partition(".")
+    return market, setting
+
+
+def problems(error: ValidationError, markets: Sequence[object] = ()) -> list[str]:
     """Return what pydantic found wrong with a scenario, a line per problem.
 
     Parameters
     ----------
     error : ValidationError
         Of validating `mcmm.tables.Tables` or a class made from it.
+    markets : sequence of object
+        What was given for the names of its markets, in their order.
 
     Returns
     -------
@@ -142,26 +177,59 @@ def problems(error: ValidationError) -> list[str]:
         if not place:  # of the scenario as a whole, and said in full
             lines.append(problem["msg"])
             continue
+        where = ""
+        if place[0] == "markets":
+            if line := _list_problem(place, value):
+                lines.append(line)
+                continue
+            where, place = _market_called(place[1], markets), place[2:]
         depth = 2 if place[0] in _TABLES else 1
         name = ".".join(str(part) for part in place[:depth])
         if problem["type"] in ("extra_forbidden", "invalid_key") and len(place) <= depth:
-            lines.append(unknown(name))
+            lines.append(unknown(name, within=where))
         elif name in _TABLES:
-            lines.append(f"{name}: must be a table, got {shown(value)}")
+            lines.append(f"{where}{name}: must be a table, got {shown(value)}")
         else:
             rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
             got = f"a key {place[-1]}" if problem["type"] == "extra_forbidden" else shown(value)
-            lines.append(f"{name}{rows}: must be {catalogue()[name].rule}, got {got}")
+            lines.append(f"{where}{name}{rows}: must be {catalogue()[name].rule}, got {got}")
     return list(dict.fromkeys(lines))  # a union reports each of its members
 
 
-def unknown(name: object) -> str:
+def _list_problem(place: tuple[int | str, ...], value: Any) -> str:
+    """Return the line on markets that are no list of tables with a name each; empty if that is not it."""
+    match place:
+        case (_,):
+            rule = f"a list of at most {MARKETS} tables, each with a name"
+            return f"markets: must be {rule}, got {shown(value)}"
+        case (_, int(row)):
+            return f"markets[{row}]: must be a table, got {shown(value)}"
+        case (_, int(row), "name"):
+            # What is missing is reported with the table that it is missing from.
+            got = "nothing" if isinstance(value, dict) else shown(value)
+            return f"markets[{row}].name: must be {NAME_RULE}, got {got}"
+    return ""
+
+
+def _market_called(row: int | str, markets: Sequence[object]) -> str:
+    """Return what opens the names of a market's settings: its name, or its place if that is none."""
+    name = markets[row] if isinstance(row, int) and row < len(markets) else None
+    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        return f"markets.{name}."
+    return f"markets[{row}]."
+
+
+def unknown(name: object, markets: Sequence[str] = (), *, within: str = "") -> str:
     """Return the line on a name that is no setting, with the nearest one that is.
 
     Parameters
     ----------
     name : object
         The dotted name as given.
+    markets : sequence of str
+        The names of the scenario's markets.
+    within : str
+        What stands before the name and its kin, as ``markets.fed.``.
 
     Returns
     -------
@@ -169,19 +237,42 @@ def unknown(name: object) -> str:
         A line such as ``quoting.base_spred: unknown setting; did you mean quoting.base_spread?``.
     """
     name = str(name)
-    spelled = ".".join(
+    market, setting = place_of(name)
+    if name.partition(".")[0] == "markets" and not within:
+        if market in markets and setting:
+            return unknown(setting, within=f"markets.{market}.")
+        return f"{name}: {_no_market(market, markets)}"
+    spelled = within + ".".join(
         part if re.fullmatch(r"[\w-]+", part) else json.dumps(part) for part in name.split(".")
     )
-    if name in _PLANNED:
-        return f"{spelled}: is not available in this version"
-    if name in _TABLES:
+    tables, known_names = list(_TABLES), NAMES
+    if within:
+        tables, known_names = [table for table in tables if table in Member.model_fields], MARKET_NAMES
+        if name in NAMES and name not in known_names:
+            return f"{spelled}: is the same for all markets; set {name}"
+    if name in tables:
         example = next(iter(_TABLES[name].model_fields))
-        return f"{spelled}: is a table; name one of its settings, such as {name}.{example}"
+        return f"{spelled}: is a table; name one of its settings, such as {within}{name}.{example}"
 
     def likeness(known: str) -> tuple[float, float]:
         leaf = SequenceMatcher(None, known.rpartition(".")[2], name.rpartition(".")[2][:100])
         return leaf.ratio(), SequenceMatcher(None, known, name[:100]).ratio()
 
-    nearest = max((*NAMES, *_TABLES), key=likeness)
-    hint = f"; did you mean {nearest}?" if likeness(nearest)[0] >= 0.7 else ""
+    nearest = max((*known_names, *tables), key=likeness)
+    hint = f"; did you mean {within}{nearest}?" if likeness(nearest)[0] >= 0.7 else ""
     return f"{spelled}: unknown setting{hint}"
+
+
+def _no_market(market: str, markets: Sequence[str]) -> str:
+    """Say why what follows ``markets.`` names no market's setting."""
+    if not markets:
+        return "the scenario has no [[markets]]"
+    if market in markets:
+        return f"is a market; name one of its settings, such as markets.{market}.quoting.base_spread"
+    if not market:
+        return (
+            f"is a list of tables; name a market's setting, such as markets.{markets[0]}.quoting.base_spread"
+        )
+    near = get_close_matches(market, markets, n=1)
+    listed = ", ".join(markets[:8]) + (", .." if len(markets) > 8 else "")
+    return f"unknown market {market}; " + (f"did you mean {near[0]}?" if near else f"there are {listed}")

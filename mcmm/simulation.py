@@ -22,7 +22,7 @@ import numpy as np
 
 from mcmm.errors import InputError
 from mcmm.files import from_json, to_json, write_whole
-from mcmm.metrics import HALT_REASONS, METRICS, NAMES
+from mcmm.metrics import HALT_REASONS, NAMES, metric_of
 from mcmm.moments import FloatArray
 from mcmm.scenario import Scenario
 from mcmm.statistics import (
@@ -64,9 +64,11 @@ class Simulation:
         Number of the first path.
     values : ndarray of shape (metrics, paths)
         A row per metric, in the order of `mcmm.metrics.NAMES`; NaN where a metric does not apply to a path.
-        Read-only from here on.
+        With several markets these are the portfolio's, and as many of each market follow: the scenario's
+        ``columns``. Read-only from here on.
     trace_values : dict of str to ndarray of shape (traced paths, steps), optional
-        Every step of the first paths, by column of `trace`.
+        Every step of the first paths, by column of `trace`; with several markets of shape (traced paths,
+        markets, steps).
     provenance : dict, optional
         What made the values: versions, machine, time.
 
@@ -86,11 +88,14 @@ class Simulation:
     def __post_init__(self) -> None:
         """Check the shapes, and keep the values from being changed."""
         values = np.ascontiguousarray(self.values, dtype=np.float64).view()
-        if values.ndim != 2 or values.shape[0] != len(NAMES):
-            raise InputError(f"values: must have shape ({len(NAMES)}, paths), got {values.shape}")
+        rows, markets = len(self.scenario.columns), len(self.scenario.markets)
+        if values.ndim != 2 or values.shape[0] != rows:
+            raise InputError(f"values: must have shape ({rows}, paths), got {values.shape}")
+        of_a_path = (markets, self.scenario.steps) if markets else (self.scenario.steps,)
         for name, steps in (self.trace_values or {}).items():
-            if steps.ndim != 2 or steps.shape[1] != self.scenario.steps or steps.shape[0] > values.shape[1]:
-                rule = f"must have shape (<= {values.shape[1]} paths, {self.scenario.steps} steps)"
+            if steps.shape[1:] != of_a_path or not steps.ndim > 0 or steps.shape[0] > values.shape[1]:
+                of = f"{markets} markets, " if markets else ""
+                rule = f"must have shape (<= {values.shape[1]} paths, {of}{self.scenario.steps} steps)"
                 raise InputError(f"trace_values: {name} {rule}, got {steps.shape}")
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
@@ -108,9 +113,35 @@ class Simulation:
         -------
         DataFrame
             Index ``path``; a column per metric, units as in `mcmm.metrics.METRICS`. Whole numbers are int64,
-            halt_reason is categorical. Changing the frame changes nothing else of the simulation.
+            halt_reason is categorical. Changing the frame changes nothing else of the simulation. With
+            several markets the metrics' own names hold the portfolio's, sums where a sum means something, and
+            ``NAME.pnl`` and so on the markets': docs/model.md, section 7.
         """
         return _frame(self)
+
+    def market(self, name: str) -> pd.DataFrame:
+        """Return one market's row per path.
+
+        Parameters
+        ----------
+        name : str
+            One of the scenario's ``market_names``.
+
+        Returns
+        -------
+        DataFrame
+            As `paths`, of that market alone: a column per metric, under its own name.
+
+        Raises
+        ------
+        InputError
+            If there is no such market.
+        """
+        names = self.scenario.market_names
+        if name not in names:
+            raise InputError(f"market: must be one of {', '.join(names) or 'none'}, got {name!r}")
+        frame = self.paths[[f"{name}.{metric}" for metric in NAMES]]
+        return frame.set_axis(list(NAMES), axis="columns")
 
     @cached_property
     def trace(self) -> pd.DataFrame:
@@ -119,8 +150,9 @@ class Simulation:
         Returns
         -------
         DataFrame
-            Columns ``path``, ``step``, then what was traced, such as probability, mid, bid, ask, inventory
-            and pnl; sizes and inventory are int64, flags bool. A row per step, path by path.
+            Columns ``path``, with several markets ``market``, ``step``, then what was traced, such as
+            probability, mid, bid, ask, inventory and pnl; sizes and inventory are int64, flags bool. A row
+            per step, path by path and, in each, market by market.
 
         Raises
         ------
@@ -131,11 +163,14 @@ class Simulation:
 
         if not self.trace_values:
             raise InputError("trace: no path was traced; simulate with trace_paths=K to record the first K")
-        traced, steps = next(iter(self.trace_values.values())).shape
-        columns: dict[str, Any] = {
-            "path": np.repeat(np.arange(self.first_path, self.first_path + traced), steps),
-            "step": np.tile(np.arange(steps), traced),
-        }
+        traced, *markets, steps = next(iter(self.trace_values.values())).shape
+        count = markets[0] if markets else 1
+        numbers = np.arange(self.first_path, self.first_path + traced)
+        columns: dict[str, Any] = {"path": np.repeat(numbers, count * steps)}
+        if markets:
+            codes = np.tile(np.repeat(np.arange(count), steps), traced)
+            columns["market"] = pd.Categorical.from_codes(codes, pd.Index(self.scenario.market_names))
+        columns["step"] = np.tile(np.arange(steps), traced * count)
         for name, values in self.trace_values.items():
             if name in _FLAGS_IN_TRACE:
                 columns[name] = values.ravel() != 0.0
@@ -144,7 +179,10 @@ class Simulation:
         return pd.DataFrame(columns)
 
     def summary(
-        self, quantiles: Sequence[float] = QUANTILES, levels: Sequence[float] = TAIL_LEVELS
+        self,
+        quantiles: Sequence[float] = QUANTILES,
+        levels: Sequence[float] = TAIL_LEVELS,
+        metrics: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Summarise the distribution of each metric over the paths it applies to.
 
@@ -154,6 +192,8 @@ class Simulation:
             Probabilities between 0 and 1.
         levels : sequence of float
             Levels of value at risk and expected shortfall, strictly between 0 and 1.
+        metrics : sequence of str, optional
+            Which; all if not given, of several markets too.
 
         Returns
         -------
@@ -166,27 +206,34 @@ class Simulation:
         Raises
         ------
         InputError
-            If a probability or level is out of range.
+            If a probability or level is out of range, or a metric is none of this simulation.
         """
         import pandas as pd
 
-        found = metric_moments(self.values, NAMES)
+        columns = self.scenario.columns
+        names = columns if metrics is None else tuple(metrics)
+        if strange := [name for name in names if name not in columns]:
+            raise InputError(f"metrics: must be columns of paths, got {strange[0]!r}")
+        values = self.values[[columns.index(name) for name in names]] if metrics else self.values
+        found = metric_moments(values, names)
         rows: dict[str, dict[str, float]] = {}
-        for index, (name, row) in enumerate(zip(NAMES, self.values, strict=True)):
-            if name == "halt_reason":
+        for index, (name, row) in enumerate(zip(names, values, strict=True)):
+            metric = name.rpartition(".")[2]
+            if metric == "halt_reason":
                 continue
-            ordered = sorted_sample(row[row >= 0.0] if name == "halt_step" else row)
+            ordered = sorted_sample(row[row >= 0.0] if metric == "halt_step" else row)
             rows[name] = {
                 "mean": found.mean[index],
                 "standard_error": found.standard_error[index],
                 "sd": found.sd[index],
                 **quantile_columns(ordered, quantiles),
-                **(tail_columns(ordered, levels) if name in MONEY_METRICS else {}),
+                **(tail_columns(ordered, levels) if metric in MONEY_METRICS else {}),
                 "count": found.counts[index],
             }
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
-        # pnl's row has all columns; count last, and whole.
-        return frame[list(rows["pnl"])].astype({"count": np.int64})
+        # A row of money has all columns; count last, and whole.
+        fullest = max(rows, key=lambda name: len(rows[name]))
+        return frame[list(rows[fullest])].astype({"count": np.int64})
 
     def chances(self, confidence: float = 0.95) -> pd.DataFrame:
         """Chances of a loss and of a halt, with exact intervals.
@@ -201,7 +248,8 @@ class Simulation:
         DataFrame
             Index ``event``: ``loss`` (pnl_settled < 0), ``halt`` (a breaker tripped) and, for each breaker
             that the scenario sets, ``halt_drawdown``, ``halt_loss``, ``halt_volume`` (the first to trip).
-            Columns hits, paths, chance, standard_error, low, high.
+            Columns hits, paths, chance, standard_error, low, high. With several markets these are the
+            portfolio's, and ``fed.loss``, ``fed.halt_drawdown`` and so on the markets'.
 
         Raises
         ------
@@ -210,11 +258,22 @@ class Simulation:
         """
         import pandas as pd
 
-        row = dict(zip(NAMES, self.values, strict=True))
-        events = {"loss": row["pnl_settled"] < 0.0, "halt": row["trips"] > 0.0}
-        for reason in _BREAKERS:
-            if math.isfinite(self.scenario.get(f"risk.{reason}_limit")):
-                events[f"halt_{reason}"] = row["halt_reason"] == float(HALT_REASONS.index(reason))
+        row = dict(zip(self.scenario.columns, self.values, strict=True))
+        events: dict[str, Any] = {}
+
+        def count(prefix: str, reasons: list[str]) -> None:
+            events[f"{prefix}loss"] = row[f"{prefix}pnl_settled"] < 0.0
+            events[f"{prefix}halt"] = row[f"{prefix}trips"] > 0.0
+            for reason in reasons:
+                code = float(HALT_REASONS.index(reason))
+                events[f"{prefix}halt_{reason}"] = row[f"{prefix}halt_reason"] == code
+
+        joint = ["portfolio_drawdown"] if math.isfinite(self.scenario.portfolio.drawdown_limit) else []
+        if self.scenario.markets:
+            count("", joint)
+        for name, market in self.scenario.by_market().items():
+            own = [each for each in _BREAKERS if math.isfinite(market.get(f"risk.{each}_limit"))]
+            count(f"{name}." if name else "", own + joint)
         records = []
         for happened in events.values():
             hits = int(np.count_nonzero(happened))
@@ -270,7 +329,7 @@ class Simulation:
         table = _read(source)
         mark = _mark(table, source)
         scenario = Scenario.loads(mark["scenario"], source=f"{source}: scenario")
-        values = _values(table, mark["first_path"], source)
+        values = _values(table, mark["first_path"], source, scenario.columns)
         return cls(scenario, mark["seed"], mark["first_path"], values, None, from_json(mark["provenance"]))
 
 
@@ -280,11 +339,11 @@ def _frame(run: Simulation) -> pd.DataFrame:
 
     index = pd.RangeIndex(run.first_path, run.first_path + run.values.shape[1], name="path")
     columns: dict[str, Any] = {}
-    for name, row in zip(NAMES, run.values, strict=True):
-        if name == "halt_reason":
+    for name, row in zip(run.scenario.columns, run.values, strict=True):
+        if (metric := metric_of(name)).name == "halt_reason":
             columns[name] = pd.Categorical.from_codes(row.astype(np.int8), categories=pd.Index(HALT_REASONS))
         else:
-            columns[name] = _as_whole(row) if METRICS[name].whole else row
+            columns[name] = _as_whole(row) if metric.whole else row
     return pd.DataFrame(columns, index=index)
 
 
@@ -304,7 +363,7 @@ def _table(run: Simulation) -> pa.Table:
     import pyarrow as pa
 
     # From pandas, so that pandas reads the index back; NaN becomes null.
-    return pa.Table.from_pandas(_frame(run), preserve_index=True).select(["path", *NAMES])
+    return pa.Table.from_pandas(_frame(run), preserve_index=True).select(["path", *run.scenario.columns])
 
 
 def _parquet(run: Simulation) -> bytes:
@@ -327,8 +386,8 @@ def _parquet(run: Simulation) -> bytes:
         table,
         sink,
         compression="zstd",
-        use_dictionary=[name for name in NAMES if METRICS[name].whole],
-        use_byte_stream_split=[name for name in NAMES if not METRICS[name].whole],
+        use_dictionary=[name for name in run.scenario.columns if metric_of(name).whole],
+        use_byte_stream_split=[name for name in run.scenario.columns if not metric_of(name).whole],
         write_page_checksum=True,
     )
     return bytes(memoryview(sink.getvalue()))
@@ -390,19 +449,19 @@ def _mark(table: pa.Table, source: Path) -> dict[str, Any]:
     return mark
 
 
-def _values(table: pa.Table, first_path: int, source: Path) -> FloatArray:
+def _values(table: pa.Table, first_path: int, source: Path, names: Sequence[str]) -> FloatArray:
     """Return the rows of metrics of a saved table."""
-    if missing := [name for name in ("path", *NAMES) if name not in table.column_names]:
+    if missing := [name for name in ("path", *names) if name not in table.column_names]:
         raise InputError(f"{source}: has no column {missing[0]}")
     numbers = table.column("path").to_numpy()
     if not np.array_equal(numbers, np.arange(first_path, first_path + table.num_rows)):
         raise InputError(f"{source}: its paths are not the ones from {first_path} on, in order")
-    values = np.empty((len(NAMES), table.num_rows))
+    values = np.empty((len(names), table.num_rows))
     codes = {reason: float(code) for code, reason in enumerate(HALT_REASONS)}
     try:
-        for row, name in enumerate(NAMES):
+        for row, name in enumerate(names):
             column = table.column(name)
-            if name == "halt_reason":
+            if metric_of(name).name == "halt_reason":
                 values[row] = [codes[reason] for reason in column.to_pylist()]
             else:
                 values[row] = column.to_numpy()

@@ -422,8 +422,9 @@ def metric_moments(values: FloatArray, names: Sequence[str]) -> Moments:
         Arrays of shape (metrics,).
     """
     found = row_moments(values)
-    if "halt_step" in names:
-        index = list(names).index("halt_step")
+    for index, name in enumerate(names):
+        if name.rpartition(".")[2] != "halt_step":
+            continue
         halted = np.where(values[index] < 0.0, np.nan, values[index])
         for column, replacement in zip(found, row_moments(halted[np.newaxis, :]), strict=True):
             column[index] = replacement[0]
@@ -478,18 +479,20 @@ def summarise(values: npt.ArrayLike, names: Sequence[str]) -> dict[str, float]:
     columns = [column.tolist() for column in metric_moments(array, names)]
     summary: dict[str, float] = {}
     for row, name, count, average, deviation, error in zip(array, names, *columns, strict=True):
-        if name == "halt_reason":  # a code has no mean
+        prefix, dot, metric = name.rpartition(".")
+        if metric == "halt_reason":  # a code has no mean
             continue
         found = {"count": count, "mean": average, "standard_error": error, "sd": deviation}
-        if name in QUANTILE_METRICS:
+        if metric in QUANTILE_METRICS:
             ordered = sorted_sample(row)
             found |= quantile_columns(ordered)
-            if name in MONEY_METRICS:
+            if metric in MONEY_METRICS:
                 found |= tail_columns(ordered)
                 chance = _chance(int(np.searchsorted(ordered, 0.0)), ordered.size)
                 found["loss_chance"], found["loss_chance_standard_error"] = chance
         summary |= {f"{name}.{key}": value for key, value in found.items()}
-        if name == "trips":
+        if metric == "trips":
+            halt = f"{prefix}{dot}halt.chance"
             chance = _chance(int(np.count_nonzero(row > 0.0)), row.size)
-            summary["halt.chance"], summary["halt.chance_standard_error"] = chance
+            summary[halt], summary[f"{halt}_standard_error"] = chance
     return summary

@@ -31,7 +31,7 @@ from mcmm import __version__
 from mcmm.chunks import SCHEMA_VERSION, Chunk, decode, plan
 from mcmm.errors import InputError, MCMMError, StoreError
 from mcmm.files import Lock, digest, from_json, settle, temporary, to_json, write_whole
-from mcmm.metrics import HALT_REASONS, METRICS, NAMES
+from mcmm.metrics import HALT_REASONS, NAMES, metric_of
 from mcmm.study import Study, summary_columns
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class RunDirectory:
         """
         for path in paths:
             try:
-                return path, self._read(chunk, path, NAMES)
+                return path, self._read(chunk, path, self.study.scenario.columns)
             except (OSError, StoreError) as error:
                 _LOG.warning("%s: damaged (%s); it is removed and computed again", path, error)
                 _remove(path)
@@ -300,7 +300,10 @@ class SweepResult:
         except (OSError, ValueError) as error:
             reason = f"cannot be read: {error}; run the sweep again to mend it"
             raise StoreError(f"{path / _SUMMARY}: {reason}") from None
-        if set(summary.columns) != set(summary_columns()) or len(summary) != study.count:
+        if (
+            set(summary.columns) != set(summary_columns(study.scenario.columns))
+            or len(summary) != study.count
+        ):
             reason = "is not this study's summary; run the sweep again to mend it"
             raise StoreError(f"{path / _SUMMARY}: {reason}")
         return cls(study, study.points(), summary, from_json(manifest["provenance"]), path, run, files)
@@ -313,7 +316,7 @@ class SweepResult:
         point : int
             The point.
         metric : str
-            A name of `mcmm.metrics.NAMES`.
+            A name of `mcmm.metrics.NAMES`; of one market among several ``fed.pnl``.
 
         Returns
         -------
@@ -354,20 +357,26 @@ class SweepResult:
         """
         import pandas as pd
 
-        names = NAMES if metrics is None else tuple(metrics)
+        names = self.study.scenario.columns if metrics is None else tuple(metrics)
         columns: dict[str, Any] = {}
         for name, row in zip(names, self._read(point, names), strict=True):
-            if name == "halt_reason":
+            metric = metric_of(name)
+            if metric.name == "halt_reason":
                 columns[name] = pd.Categorical.from_codes(row.astype(np.int64), pd.Index(HALT_REASONS))
             else:
-                columns[name] = row.astype(np.int64) if METRICS[name].whole else row
+                whole = metric.whole and bool(np.isfinite(row).all())
+                columns[name] = row.astype(np.int64) if whole else row
         return pd.DataFrame(columns, index=pd.RangeIndex(self.study.paths, name="path"))
 
     def _read(self, point: int, names: Sequence[str]) -> FloatArray:
         self.study.at(point)
-        unknown = [name for name in names if name not in METRICS]
+        known = self.study.scenario.columns
+        unknown = [name for name in names if name not in known]
         if unknown:
-            raise InputError(f"metric: must be one of {', '.join(NAMES)}, got {unknown[0]!r}")
+            listed = ", ".join(NAMES) + (
+                ", or one of these of a market, as " + known[-1] if self.study.scenario.markets else ""
+            )
+            raise InputError(f"metric: must be one of {listed}, got {unknown[0]!r}")
         return read_point(self._run, self._files, point, names)
 
 

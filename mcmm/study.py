@@ -93,27 +93,25 @@ class Study(BaseModel):
         except ScenarioError as error:
             raise ValueError(str(error)) from None
 
-    @field_validator("objective")
-    @classmethod
-    def _objective(cls, objective: str) -> str:
-        if objective not in summary_columns():
-            near = _nearest(objective, summary_columns())
-            raise ValueError(f"must be a column of the summary, got {settings.shown(objective)}{near}")
-        return objective
-
     @model_validator(mode="after")
     def _every_point(self) -> Self:
-        strange = [name for name in self.axes if name not in settings.NAMES]
-        if strange:
-            raise ValueError("\n".join(f"points.axes: {settings.unknown(name)}" for name in strange))
+        columns = summary_columns(self.scenario.columns)
+        if self.objective not in columns:
+            got = f"{settings.shown(self.objective)}{_nearest(self.objective, columns)}"
+            raise ValueError(f"objective: must be a column of the summary, got {got}")
+        if strange := [fault for name in self.axes if (fault := self._axis_fault(name))]:
+            raise ValueError("\n".join(f"points.axes: {fault}" for fault in strange))
         if self.count > MAX_POINTS:
             raise ValueError(f"points.axes: must make at most {MAX_POINTS:,} points, got {self.count:,}")
         # Points often share a fault; each is said once, with the first point that has it.
         faults: dict[str, str] = {}
         for point in range(self.count):
             try:
-                if self.scenario_at(point).flow.model == "replay":
-                    raise ScenarioError("flow.model: must not be replay in a study, which has no orders")
+                for name, market in self.scenario_at(point).by_market().items():
+                    if market.flow.model == "replay":
+                        where = f"markets.{name}." if name else ""
+                        rule = "must not be replay in a study, which has no orders"
+                        raise ScenarioError(f"{where}flow.model: {rule}")
             except ScenarioError as error:
                 faults.setdefault(str(error), self.label(point))
                 if len(faults) == 5:
@@ -122,6 +120,18 @@ class Study(BaseModel):
         if lines:
             raise ValueError("\n".join(lines))
         return self
+
+    def _axis_fault(self, name: str) -> str:
+        """Say why a name is no axis of this study; empty if it is one."""
+        try:
+            self.scenario.setting(name)
+        except ScenarioError as error:
+            return str(error)
+        members = self.scenario.markets
+        if members and all(name in member.overrides() for member in members):
+            own = f"markets.{members[0].name}.{name}"
+            return f"{name}: every market has its own, so that it would change nothing; vary {own}"
+        return ""
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Study:
@@ -168,6 +178,7 @@ class Study(BaseModel):
             "quoting",
             "risk",
             "recovery",
+            "markets",
             "steps",
         }:
             raise StudyError(f"{path}: is a scenario, not a study; simulate it with `mcmm simulate {path}`")
@@ -234,13 +245,14 @@ class Study(BaseModel):
         return int(_cell(self.at(point)["steps"])) if "steps" in self.axes else self.scenario.steps
 
     def path_steps(self) -> int:
-        """Return how many steps all paths of all points take together."""
+        """Return how many steps all paths of all points take together, each of several markets counted."""
+        paths = self.paths * self.scenario.market_count
         if "steps" not in self.axes:
-            return self.count * self.paths * self.scenario.steps
+            return self.count * paths * self.scenario.steps
         if self.layout.design == "list":
-            return sum(self.steps_at(point) for point in range(self.count)) * self.paths
+            return sum(self.steps_at(point) for point in range(self.count)) * paths
         lengths = [int(_cell(value)) for value in self.axes["steps"]]
-        return self.count // len(lengths) * sum(lengths) * self.paths
+        return self.count // len(lengths) * sum(lengths) * paths
 
     def points(self) -> pd.DataFrame:
         """Return the points.
@@ -295,9 +307,9 @@ def _scenario_file(path: Path) -> Scenario:
 
 
 @cache
-def summary_columns() -> list[str]:
-    """Return the columns of a point's summary, in order."""
-    return list(statistics.summarise(np.zeros((len(metrics.NAMES), 2)), metrics.NAMES))
+def summary_columns(names: tuple[str, ...] = metrics.NAMES) -> list[str]:
+    """Return the columns of a point's summary, in order, for what a path reports."""
+    return list(statistics.summarise(np.zeros((len(names), 2)), names))
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -1,6 +1,7 @@
 """The tables of a scenario: every setting with its type, range, default, unit and meaning.
 
-Nothing here looks at two settings at once; what contradicts what is said in `mcmm.scenario`.
+Nothing here looks at two settings at once; the tree they make is `mcmm.markets.Tables`,
+and what contradicts what is said in `mcmm.scenario`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,21 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-__all__ = ["Fees", "Flow", "Market", "Pause", "Quoting", "Recovery", "Risk", "Schedule", "Table", "Tables"]
+__all__ = [
+    "STEPS",
+    "Fees",
+    "Flow",
+    "Limit",
+    "Market",
+    "Pause",
+    "Quoting",
+    "Recovery",
+    "Risk",
+    "Schedule",
+    "Share",
+    "Table",
+    "setting",
+]
 
 STEPS = 10**8
 """The longest path."""
@@ -445,18 +460,3 @@ class Schedule(Table):
         rule="rows {start, steps, quotes}, whole numbers start >= 0 and steps >= 1, quotes cancel (if left "
         "out) or rest",
     )
-
-
-class Tables(Table):
-    """One market, its takers, the maker's policy, limits and recovery, and the length of a path."""
-
-    model_config = ConfigDict(title="Scenario")
-
-    steps: Annotated[int, Field(ge=1, le=STEPS)] = setting(1000, "steps", "Length of a path.")
-    market: Market = Market()
-    flow: Flow = Flow()
-    fees: Fees = Fees()
-    quoting: Quoting = Quoting()
-    risk: Risk = Risk()
-    recovery: Recovery = Recovery()
-    schedule: Schedule = Schedule()

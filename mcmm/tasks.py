@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from mcmm import statistics
 from mcmm.chunks import Chunk, encode
 from mcmm.errors import MCMMError
-from mcmm.metrics import NAMES
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
@@ -148,6 +147,7 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
     try:
         with stop.working():
             values: FloatArray | None = None
+            names = task.scenario.columns
             for place, settings in enumerate(task.settings):
                 point = task.chunk.point + place
                 rows = _rows(task.scenario.replace(settings), task.seed, task.chunk, stop)
@@ -155,11 +155,11 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                     values = rows
                     break
                 if values is None:
-                    values = np.empty((len(NAMES), task.chunk.rows))
+                    values = np.empty((len(names), task.chunk.rows))
                 values[:, place * task.chunk.paths : (place + 1) * task.chunk.paths] = rows
             assert values is not None
-            summaries = summaries_of(task.chunk, values) if task.whole else ()
-            return Finished(task.chunk, encode(task.chunk, values, task.digest), summaries)
+            summaries = summaries_of(task.chunk, values, names) if task.whole else ()
+            return Finished(task.chunk, encode(task.chunk, values, task.digest, names), summaries)
     except Stopped:
         return None
     except Exception as error:
@@ -172,13 +172,13 @@ def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray
     """Simulate one point's paths of a chunk, in slices."""
     from mcmm import engine
 
-    size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
+    size = max(_SLICE // (scenario.steps * scenario.market_count) // _SLICE_PATHS, 1) * _SLICE_PATHS
     if chunk.paths <= size:
         stop.check()
         rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag)
         stop.check()
         return rows
-    values = np.empty((len(NAMES), chunk.paths))
+    values = np.empty((len(scenario.columns), chunk.paths))
     for begin in range(0, chunk.paths, size):
         stop.check()
         end = min(begin + size, chunk.paths)
@@ -188,7 +188,7 @@ def _rows(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray
     return values
 
 
-def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
+def summaries_of(chunk: Chunk, values: FloatArray, names: Sequence[str]) -> tuple[Summary, ...]:
     """Summarise the points of a chunk that holds them whole.
 
     Parameters
@@ -197,6 +197,8 @@ def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
         The chunk.
     values : ndarray of shape (metrics, rows)
         Its rows.
+    names : sequence of str
+        What they are.
 
     Returns
     -------
@@ -204,7 +206,7 @@ def summaries_of(chunk: Chunk, values: FloatArray) -> tuple[Summary, ...]:
         For each point, the values of `mcmm.statistics.summarise` in its order.
     """
     parts = np.split(values, chunk.points, axis=1)
-    return tuple(tuple(statistics.summarise(part, NAMES).values()) for part in parts)
+    return tuple(tuple(statistics.summarise(part, names).values()) for part in parts)
 
 
 def end_with(driver: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import oracle_numbers as numbers
+from oracle_books import Sums
 from oracle_custom import CustomPolicy, ask_policy
 from oracle_market import FairValue, Quote, Taker, Takers, accepts_limit, hits
 from oracle_numbers import clip
@@ -36,38 +37,28 @@ class Result:
 
 
 @dataclass
-class Sums:
-    """What is only counted, and decides nothing."""
+class Share:
+    """What a portfolio's exposure limit leaves to each market in a step; how often it left a side nothing."""
 
-    fills: int = 0
-    volume: int = 0
-    ticks_traded: float = 0
-    unwound_dollars: float = 0.0
-    fees: float = 0.0
-    spread_pnl: float = 0.0
-    inventory_pnl: float = 0.0
-    informed_volume: int = 0
-    informed_pnl: float = 0.0
-    quoted_steps: int = 0
-    spread_ticks: float = 0
-    inventory_limit_steps: int = 0
-    exposure_limit_steps: int = 0
-    outages: int = 0
-    max_inventory: int = 0
-    max_exposure: float = 0.0
-    peak: float = 0.0
-    peak_fair: float = 0.0
-    max_drawdown: float = 0.0
-    max_drawdown_fair: float = 0.0
+    dollars: float
+    binding_steps: int = 0
 
 
 class Path:
-    """One path: the maker and its books, in a market of its own."""
+    """One path: the maker and its books, in a market of its own or one among several."""
 
-    def __init__(self, scenario: Scenario, seed: int, path: int, orders: Orders, custom: Custom) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        draws: numbers.Draws,
+        orders: Orders,
+        share: Share | None = None,
+        custom: Custom = None,
+    ) -> None:
         s = self.scenario = scenario
         self.custom = custom
-        self.draws = numbers.Draws(seed, path)
+        self.draws = draws
+        self.share = share
         self.acted: set[str] = set()  # what came about that no metric tells
 
         # Of several orders in a step the first trades; of several fair values the last counts.
@@ -96,7 +87,7 @@ class Path:
         self.unwind_cash = 0.0
         self.inventory = 0
         self.exposure = 0.0  # as of the last mark
-        self.pnl = self.pnl_fair = self.drawdown = 0.0
+        self.pnl = self.pnl_fair = self.marked = self.drawdown = 0.0
         self.breaker = Breaker(s)
         self.unwinds = False
         self.sums = Sums()
@@ -108,7 +99,7 @@ class Path:
     # ---- one step
 
     def step(self, t: int) -> dict[str, float]:
-        """Section 2, in its order; the row of the trace."""
+        """Section 2, in its order; what the taker saw, for the trace."""
         self.now = t
         self.bought = self.sold = 0
         self.window.append((0, 0))
@@ -128,7 +119,7 @@ class Path:
             self.fill(taker)
         self.move_fair_value(t)
         self.mark_and_check(t)
-        return row | self.what_the_step_leaves()
+        return row
 
     # ---- 1. connection
 
@@ -275,7 +266,7 @@ class Path:
         """What is quoted: by position, or as a policy of one's own asked, within the limits."""
         s = self.scenario
         sizes = []
-        limit_binds = exposure_binds = False
+        limit_binds = exposure_binds = share_binds = False
         # A position as its side sees it: positive where a fill would add to it. And what a contract can lose.
         for side, (position, at_risk) in enumerate(((self.inventory, bid), (-self.inventory, 1 - ask))):
             size = self.plain_size(position) if asked is None else asked[side]
@@ -286,6 +277,12 @@ class Path:
                 room = math.floor(min(s.risk.exposure_limit / at_risk + 1e-9, 2.0**50)) - position
                 size = min(size, room)
                 exposure_binds |= room <= 0
+            if self.share is not None:
+                reducing = max(0, -position)
+                room = math.floor(min(self.share.dollars / at_risk + 1e-9, 2.0**50)) + reducing
+                self.note("portfolio's share", size > room)
+                size = min(size, room)
+                share_binds |= room <= 0
             if t >= s.steps - s.risk.close_steps:
                 reducing = max(0, -position)
                 self.note("close_steps", size > reducing)
@@ -293,6 +290,8 @@ class Path:
             sizes.append(max(size, 0))
         self.sums.inventory_limit_steps += limit_binds
         self.sums.exposure_limit_steps += exposure_binds
+        if self.share is not None:
+            self.share.binding_steps += share_binds
         return sizes[0], sizes[1]
 
     # ---- 3. takers
@@ -396,6 +395,7 @@ class Path:
         self.pnl, self.pnl_fair = self.worth(self.mid), self.worth(self.fair.p)
         at_mid = self.scenario.risk.mark == "mid"
         mark, marked = (self.mid, self.pnl) if at_mid else (self.fair.p, self.pnl_fair)
+        self.marked = marked
         self.exposure = self.inventory * mark if self.inventory > 0 else abs(self.inventory) * (1 - mark)
         sums.max_inventory = max(sums.max_inventory, abs(self.inventory))
         sums.max_exposure = max(sums.max_exposure, self.exposure)
@@ -411,8 +411,12 @@ class Path:
             if breaker.paused_steps == 0:
                 self.since_return = 0
         elif not breaker.halted and breaker.trip(t, marked):
-            self.quote = None
-            self.unwinds = self.scenario.risk.breaker_action == "flatten"
+            self.stop()
+
+    def stop(self) -> None:
+        """What a trip does to the quote and the inventory."""
+        self.quote = None
+        self.unwinds = self.scenario.risk.breaker_action == "flatten"
 
     # ---- what it reports
 
@@ -490,6 +494,6 @@ def simulate(
     """Walk one path; with orders, a replayed one; with a policy of one's own if the scenario says custom."""
     if orders is not None:
         scenario = scenario.replace({"flow.model": "replay"})
-    walk = Path(scenario, seed, path, orders, custom)
-    rows = [walk.step(t) for t in range(scenario.steps)]
+    walk = Path(scenario, numbers.Draws(seed, path), orders, custom=custom)
+    rows = [walk.step(t) | walk.what_the_step_leaves() for t in range(scenario.steps)]
     return Result(walk.metrics(), rows, walk.acted)

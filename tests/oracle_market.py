@@ -68,7 +68,7 @@ class FairValue:
             case "threshold":
                 self.walk(t)
             case "arithmetic":
-                z = self.draws.normal(t, numbers.FAIR_VALUE)
+                z = self.draws.shock(t)
                 self.p = self.p + self.volatility(t) * z
         return False
 
@@ -79,7 +79,7 @@ class FairValue:
         market = self.scenario.market
         if market.volatility or market.news_rate or self.scenario.schedule.news:
             v = self.volatility(t)
-            z = self.draws.normal(t, numbers.FAIR_VALUE)
+            z = self.draws.shock(t)
             self.x = clip(self.x + ((self.drawn_outcome - 0.5) * (v * v) + v * z), -36, 36)
             self.p = numbers.logistic(self.x)
 
@@ -98,7 +98,7 @@ class FairValue:
         return True
 
     def walk(self, t: int) -> None:
-        self.b = self.b + self.draws.normal(t, numbers.FAIR_VALUE)
+        self.b = self.b + self.draws.shock(t)
         left = self.resolution - (t + 1)
         if left:
             self.p = numbers.normal_cdf(self.b * (1 / math.sqrt(left)))
@@ -111,6 +111,12 @@ class FairValue:
             return math.nan
         if self.scenario.market.process == "logit" and self.given is None:
             return self.drawn_outcome
+        left = self.resolution - self.scenario.steps
+        if self.given is None and left and self.draws.correlation > 0:
+            # What is left of the walks is correlated as they were.
+            common = numbers.normal_quantile(self.draws.uniform(0, numbers.COMMON_OUTCOME))
+            rest = self.draws.joined(common, numbers.normal_quantile(self.outcome_draw))
+            return float(rest < self.b * (1 / math.sqrt(left)))
         return float(self.outcome_draw < self.p)
 
 

@@ -13,6 +13,7 @@ from mcmm.scenario import Scenario
 
 OUTCOME, FAIR_VALUE, NEWS, NEWS_DIRECTION, ARRIVAL, INFORMED, HERDING = range(7)
 SIDE, SENSITIVITY, SIZE, REFERENCE, DISCONNECT, BID_HIT, ASK_HIT = range(7, 14)
+COMMON, COMMON_OUTCOME = 14, 15
 
 ROUNDS = 7
 MASK = 0xFFFFFFFF
@@ -51,17 +52,23 @@ def normals_of(a: int, b: int) -> tuple[float, float]:
 
 
 class Draws:
-    """What one path draws, by step and purpose."""
+    """What one market draws on one path, by step and purpose; `correlation` is that of the shocks."""
 
-    def __init__(self, seed: int, path: int) -> None:
+    def __init__(self, seed: int, path: int, market: int = 0, correlation: float = 0.0) -> None:
         self.seed = seed
         self.path = path
+        self.market = market
+        self.correlation = correlation
         self.blocks: dict[int, tuple[int, tuple[int, int, int, int]]] = {}
+
+    def label(self, purpose: int) -> int:
+        """The common factor is no market's own."""
+        return purpose if purpose in (COMMON, COMMON_OUTCOME) else purpose + 256 * self.market
 
     def block(self, step: int, purpose: int) -> tuple[int, int, int, int]:
         quad, block = self.blocks.get(purpose, (-1, (0, 0, 0, 0)))
         if quad != step // 4:
-            block = words(self.seed, self.path, step // 4, purpose)
+            block = words(self.seed, self.path, step // 4, self.label(purpose))
             self.blocks[purpose] = step // 4, block
         return block
 
@@ -72,6 +79,14 @@ class Draws:
         w0, w1, w2, w3 = self.block(step, purpose)
         pair = (w0, w1) if step % 4 < 2 else (w2, w3)
         return normals_of(*pair)[step % 2]
+
+    def joined(self, common: float, own: float) -> float:
+        return math.sqrt(self.correlation) * common + math.sqrt(1 - self.correlation) * own
+
+    def shock(self, step: int) -> float:
+        """z of section 3."""
+        own = self.normal(step, FAIR_VALUE)
+        return self.joined(self.normal(step, COMMON), own) if self.correlation > 0 else own
 
     def happens(self, chance: float, step: int, purpose: int) -> bool:
         return self.uniform(step, purpose) < chance

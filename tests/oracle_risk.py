@@ -7,7 +7,7 @@ from collections import deque
 
 from mcmm.scenario import Scenario
 
-NONE, DRAWDOWN, LOSS, VOLUME = range(4)
+NONE, DRAWDOWN, LOSS, VOLUME, PORTFOLIO_DRAWDOWN = range(5)
 
 
 class Breaker:
@@ -38,7 +38,10 @@ class Breaker:
     def trip(self, t: int, marked: float) -> bool:
         """Check, and trip if there is a reason; whether it tripped."""
         drawdown = self.drawdown(marked)
-        reason = self.reason(drawdown, marked)
+        return self.act(t, marked, self.reason(drawdown, marked), drawdown)
+
+    def act(self, t: int, marked: float, reason: int, drawdown: float = math.nan) -> bool:
+        """Do what a trip does, if there is a reason for one; whether there was."""
         if reason == NONE:
             return False
         self.trips += 1

@@ -165,6 +165,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "risk": {"inventory_limit": 12},
         "fees": {"maker_rate": 0.07, "rounding": 0.01},
     },
+    "portfolio": {
+        "steps": 160,
+        "flow": {"arrival_rate": 0.9, "informed_fraction": 0.4},
+        "markets": [
+            {"name": "fed", "quoting": {"base_spread": 0.02}, "risk": {"breaker_action": "pause"}},
+            {
+                "name": "cpi",
+                "market": {"process": "threshold", "resolution_step": 200, "initial_probability": 0.3},
+                "risk": {"breaker_action": "flatten"},
+            },
+            {"name": "btc", "flow": {"model": "intensity"}, "risk": {"exposure_limit": 9.0, "mark": "fair"}},
+        ],
+        "portfolio": {"correlation": 0.6, "exposure_limit": 25.0, "drawdown_limit": 1.5},
+    },
 }
 
 ORDERS = pd.DataFrame(

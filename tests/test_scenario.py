@@ -232,7 +232,7 @@ def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 SCHEMA = Scenario.json_schema()
 FREE = {
     f"{table}.{name}": _values(schema)
-    for table, title in ((name, name.capitalize()) for name in SCHEMA["properties"] if name != "steps")
+    for table, title in ((name, name.capitalize()) for name in Scenario().to_dict() if name != "steps")
     for name, schema in SCHEMA["$defs"][title]["properties"].items()
     if name not in {"tick_size", "initial_mid", "resolution_step", "close_steps", "rounding"}
     and not name.startswith("size_")

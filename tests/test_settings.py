@@ -40,7 +40,8 @@ def test_every_setting_is_described() -> None:
     flat = {"steps"} | {
         f"{t}.{n}" for t, table in Scenario().to_dict().items() if t != "steps" for n in table
     }
-    assert set(SETTINGS) == flat | {"market.initial_mid", "market.resolution_step"}
+    joint = {f"portfolio.{name}" for name in ("correlation", "exposure_limit", "drawdown_limit")}
+    assert set(SETTINGS) == flat | joint | {"market.initial_mid", "market.resolution_step"}
     for name, setting in SETTINGS.items():
         assert isinstance(setting, Setting)
         assert setting.name == name
@@ -51,9 +52,9 @@ def test_every_setting_is_described() -> None:
     assert SETTINGS["market.initial_probability"].rule == "a number > 0 and < 1"
     assert len(NUMBERS) > 40
     assert len(WHOLE) > 10
-    assert [
-        f"risk.{kind}_limit" for kind in ("inventory", "exposure", "drawdown", "loss", "volume")
-    ] == LIMITS
+    kinds = ("inventory", "exposure", "drawdown", "loss", "volume")
+    joint_limits = ["portfolio.exposure_limit", "portfolio.drawdown_limit"]
+    assert [f"risk.{kind}_limit" for kind in kinds] + joint_limits == LIMITS
 
 
 # ---- refusals
@@ -336,7 +337,7 @@ def test_what_is_accepted(changes: dict[str, Any]) -> None:
         ("risk", "risk: is a table; name one of its settings, such as risk.inventory_limit"),
         ("", '"": unknown setting'),
         ("risk.a\nb", 'risk."a\\nb": unknown setting'),
-        ("markets", "markets: is not available in this version"),
+        ("markets", "markets: the scenario has no [[markets]]"),
     ],
 )
 def test_unknown_names(name: str, line: str) -> None:
@@ -354,7 +355,6 @@ def test_unknown_names(name: str, line: str) -> None:
             "quoting.base_spred: unknown setting; did you mean quoting.base_spread?",
         ),
         ({"quotting": {}}, "quotting: unknown setting; did you mean quoting?"),
-        ({"markets": [{"name": "a"}]}, "markets: is not available in this version"),
         ({"risk": 3}, "risk: must be a table, got 3"),
         ({"risk": None}, "risk: must be a table, got nothing"),
         ({"risk": [{}]}, "risk: must be a table, got [{}]"),
@@ -411,9 +411,13 @@ def test_the_schema_says_what_an_editor_needs() -> None:
     assert schema["$defs"]["Pause"]["required"] == ["start", "steps"]
     del schema["$defs"]["Pause"]
     without_default = set()
-    for table in schema["$defs"].values():
+    for title, table in schema["$defs"].items():
         assert table["additionalProperties"] is False
         assert table["description"]
+        if title == "Member":
+            assert table["required"] == ["name"]
+            assert table["properties"]["risk"] == {"$ref": "#/$defs/Risk"}
+            continue
         assert "required" not in table
         for name, entry in table["properties"].items():
             assert entry["description"]

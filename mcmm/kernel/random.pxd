@@ -28,6 +28,8 @@ cdef enum Purpose:
     DISCONNECT = 11
     BID_HIT = 12
     ASK_HIT = 13
+    COMMON = 14
+    COMMON_OUTCOME = 15
 
 cdef struct Words:
     uint64_t w0, w1, w2, w3

@@ -4,7 +4,10 @@ Everything is a double, whole numbers too (exact below 2^53), so that every loop
 are held in units of the grid: whole ticks, or dollars where there is no grid (unit = 1). A chance that does not change
 along a path is held as its bound: the event happens if the draw, 2^52 + word, is below 2^52 + ceil(chance 2^32 - 1/2),
 which is u < chance to the last bit without a multiplication. The bound of chance 0 is 2^52.
+
+Several markets in one path are a block each, and a Portfolio for what acts on their sum.
 """
+from libc.stdint cimport uint64_t
 
 cdef enum:
     LANES = 64
@@ -43,6 +46,7 @@ cdef enum Reason:
     DRAWDOWN = 1
     LOSS = 2
     VOLUME = 3
+    PORTFOLIO_DRAWDOWN = 4
 
 cdef enum View:
     # The rows a policy of one's own reads and writes, LANES wide: docs/policies.md, and mcmm.policies.ROWS.
@@ -68,6 +72,7 @@ ctypedef void (*QuoteFunction)(double* rows, const double* settings, long long s
 
 cdef struct Settings:
     Py_ssize_t steps
+    uint64_t labels                 # of this market's draws: added to a draw's purpose, 256 * the market's place
     # the grid: unit is the price increment in dollars (1 without a grid), low and high hold the mid
     double unit, ticks, low, high
     bint grid, bounded
@@ -125,6 +130,39 @@ cdef struct Tables:
     # the schedule, a row of PIECE_COLUMNS a piece; none: no schedule
     Py_ssize_t pieces
     const double* piece_rows
+
+cdef struct PortfolioSettings:
+    Py_ssize_t markets
+    bint correlated, has_exposure_limit, has_breaker, from_peak
+    double common_weight, own_weight    # sqrt(rho), sqrt(1 - rho)
+    double exposure_limit, drawdown_limit
+
+cdef struct Portfolio:
+    const PortfolioSettings* settings
+    # the common factor: of four steps, and of the outcomes
+    double z[4][LANES]
+    double outcome_z[LANES]
+    double allowance[LANES]         # dollars of exposure that each market may add in this step
+    # sums over the markets as of the last mark
+    double marked[LANES]            # pnl, each at its own risk.mark
+    double fair[LANES]              # pnl at the fair values
+    double exposure[LANES]
+    double held[LANES]              # contracts, long or short
+    # the breaker
+    double active[LANES]            # 1 where a market is neither halted nor paused in this step
+    double tripped[LANES]
+    double reference[LANES]
+    double trips[LANES]
+    double halt_step[LANES]
+    double overshoot[LANES]
+    # metrics
+    double peak[LANES]
+    double peak_fair[LANES]
+    double max_drawdown[LANES]
+    double max_drawdown_fair[LANES]
+    double max_exposure[LANES]
+    double max_held[LANES]
+    double exposure_limit_steps[LANES]
 
 cdef struct Block:
     # fair value: p, its hidden coordinate (logit x, walk b, price s), and the outcome
@@ -225,6 +263,7 @@ cdef struct Block:
     double u_disconnect[4][LANES]
     double u_bid_hit[4][LANES]
     double u_ask_hit[4][LANES]
+    Portfolio* portfolio            # NULL: the only market
 
 cdef struct Windows:
     # rings of per-step rows, LANES wide; float holds a step's contracts exactly

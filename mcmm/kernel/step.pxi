@@ -13,6 +13,7 @@ from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, mark, move_arithmetic, move_logit, move_logit_with_news, move_threshold,
     move_to, resolve_threshold, roll_loss, roll_volume, trip,
 )
+from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
     add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, gate, hold_back, permit,
     place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive,
@@ -37,33 +38,34 @@ cdef void draw_steps(
     Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad, bint scheduled_news
 ) noexcept nogil:
     """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses."""
+    cdef uint64_t m = s.labels
     if s.process != CONSTANT and s.flow != REPLAY:
-        draw_normals(b.z, seed, path, quad, FAIR)
+        draw_normals(b.z, seed, path, quad, m + FAIR)
         if s.has_news:
-            draw(b.u_news, seed, path, quad, NEWS)
+            draw(b.u_news, seed, path, quad, m + NEWS)
         if s.has_news or scheduled_news:
-            draw(b.u_direction, seed, path, quad, NEWS_DIRECTION)
+            draw(b.u_direction, seed, path, quad, m + NEWS_DIRECTION)
     if s.flow == TAKERS:
-        draw(b.u_arrival, seed, path, quad, ARRIVAL)
-        draw(b.u_side, seed, path, quad, SIDE)
+        draw(b.u_arrival, seed, path, quad, m + ARRIVAL)
+        draw(b.u_side, seed, path, quad, m + SIDE)
         if s.has_informed:
-            draw(b.u_informed, seed, path, quad, INFORMED)
+            draw(b.u_informed, seed, path, quad, m + INFORMED)
         if s.has_herding:
-            draw(b.u_herd, seed, path, quad, HERD)
+            draw(b.u_herd, seed, path, quad, m + HERD)
         if s.price_sensitivity > 0.0:
-            draw(b.u_trade, seed, path, quad, TRADE)
-        draw(b.u_size, seed, path, quad, SIZE)
+            draw(b.u_trade, seed, path, quad, m + TRADE)
+        draw(b.u_size, seed, path, quad, m + SIZE)
         if t.bisects:
             search_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
         else:
             draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
     elif s.flow == INTENSITY:
-        draw(b.u_bid_hit, seed, path, quad, BID_HIT)
-        draw(b.u_ask_hit, seed, path, quad, ASK_HIT)
+        draw(b.u_bid_hit, seed, path, quad, m + BID_HIT)
+        draw(b.u_ask_hit, seed, path, quad, m + ASK_HIT)
     if s.moves_mid and s.reference_weight > 0.0:
-        draw_normals(b.reference_z, seed, path, quad, REFERENCE)
+        draw_normals(b.reference_z, seed, path, quad, m + REFERENCE)
     if s.has_outages:
-        draw(b.u_disconnect, seed, path, quad, DISCONNECT)
+        draw(b.u_disconnect, seed, path, quad, m + DISCONNECT)
 
 
 cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
@@ -182,6 +184,8 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
             size_unlimited(b, s)
     if s.has_exposure_limit:
         cap_exposure(b, s)
+    if b.portfolio != NULL and b.portfolio.settings.has_exposure_limit:
+        cap_addition(b, s, b.portfolio)
     if step >= s.close_from:
         reduce_only(b)
     if s.may_stop:

@@ -32,6 +32,8 @@ __all__ = ["DISTRIBUTION_METRICS", "MOST_DISTRIBUTIONS", "figures_data", "histog
 DISTRIBUTION_METRICS = ("pnl_settled", "pnl_fair", "max_drawdown")
 #: The most points whose distributions it carries; of a longer study the best ones and a spread of the others.
 MOST_DISTRIBUTIONS = 200
+#: The most markets whose own columns it carries.
+MOST_MARKETS = 8
 #: Probabilities at which the cumulative curves are drawn: every percent, and finer in the tails.
 LEVELS = (
     0.0, 0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999, 1.0,
@@ -140,9 +142,17 @@ def _rounded(values: FloatArray) -> list[float | None]:
 
 
 def _columns(findings: Findings) -> dict[str, list[float | None]]:
-    """Give the summary's columns that say anything on some point."""
+    """Give the summary's columns that say anything on some point.
+
+    Of several markets only a few have their columns in the page, or the one that the points are ranked by:
+    sixty would make it too large to open.
+    """
     columns = {}
+    markets = findings.result.study.scenario.market_names
+    shown = set(markets) if len(markets) <= MOST_MARKETS else {findings.objective.split(".")[0]}
     for name in findings.result.summary.columns:
+        if name.count(".") > 1 and name.split(".")[0] not in shown:
+            continue
         values = findings.result.summary[name].to_numpy(dtype=float)
         if not name.endswith(".count") and np.isfinite(values).any():
             columns[str(name)] = _rounded(values)
@@ -152,7 +162,7 @@ def _columns(findings: Findings) -> dict[str, list[float | None]]:
 def _axes(findings: Findings) -> list[dict[str, Any]]:
     """Describe the axes: their values as text, in order, and which of them each point has."""
     points = findings.result.points
-    settings = findings.result.study.scenario.settings()
+    scenario = findings.result.study.scenario
     axes = []
     for name, short in short_names(list(points.columns)).items():
         cells = [numbers.setting_text(value) for value in points[name]]
@@ -164,8 +174,8 @@ def _axes(findings: Findings) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "short": short,
-                "unit": settings[name].unit,
-                "description": settings[name].description,
+                "unit": scenario.setting(name).unit,
+                "description": scenario.setting(name).description,
                 "values": texts,
                 "of": [texts.index(cell) for cell in cells],
             }
@@ -177,6 +187,8 @@ def _menu(columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Group the columns that a reader may map, by metric: the money first, then the halts, then the rest."""
     first = ["pnl_settled", "pnl_fair", "pnl", "halt", "max_drawdown", "max_drawdown_fair"]
     groups = [*first, *(name for name in METRICS if name not in first)]
+    markets = dict.fromkeys(column.split(".")[0] for column in columns if column.count(".") > 1)
+    groups += [f"{market}.{group}" for market in markets for group in groups]
     menu = []
     for group in groups:
         options = [
@@ -185,7 +197,8 @@ def _menu(columns: dict[str, Any]) -> list[dict[str, Any]]:
             if column.rpartition(".")[0] == group and not column.endswith("standard_error")
         ]
         if options:
-            description = "Whether a breaker tripped." if group == "halt" else METRICS[group].description
+            metric = group.rpartition(".")[2]
+            description = "Whether a breaker tripped." if metric == "halt" else METRICS[metric].description
             menu.append({"group": group, "description": description, "options": options})
     return menu
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mcmm.metrics import METRICS
+from mcmm.metrics import METRICS, metric_of
 from mcmm.reports import numbers
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def describe(column: str) -> str:
         Words that stand within a sentence.
     """
     metric, _, part = column.rpartition(".")
-    if column == "halt.chance":
-        return "chance of a halt"
+    if part == "chance":
+        of = metric.rpartition(".")[0]
+        return f"chance of a halt of {of}" if of else "chance of a halt"
     if part == "loss_chance":
         return f"chance of a loss ({metric})"
     if part in ("mean", "sd"):
@@ -86,9 +87,9 @@ def describe(column: str) -> str:
 def unit(column: str) -> str:
     """Give the unit of a column of the summary, as in `mcmm.metrics.METRICS`; shares of paths are chances."""
     metric, _, part = column.rpartition(".")
-    if column == "halt.chance" or part == "loss_chance":
+    if part in ("chance", "loss_chance"):
         return "chance"
-    return METRICS[metric].unit if metric in METRICS else ""
+    return metric_of(metric).unit if metric.rpartition(".")[2] in METRICS else ""
 
 
 def standard_error_name(column: str) -> str | None:
@@ -131,7 +132,12 @@ def frontier(risk: NDArray[np.float64], reward: NDArray[np.float64]) -> list[int
 
 
 def can_halt(scenario: Any) -> bool:
-    """Tell whether a scenario sets any breaker: without one a halt is impossible, not merely unseen."""
+    """Tell whether a scenario sets any breaker: without one a halt is impossible, not merely unseen.
+
+    With several markets the portfolio's own is meant, as in the columns without a market's name.
+    """
+    if scenario.markets:
+        return math.isfinite(scenario.portfolio.drawdown_limit)
     limits = ("risk.drawdown_limit", "risk.loss_limit", "risk.volume_limit")
     return any(math.isfinite(scenario.get(name)) for name in limits)
 
@@ -147,11 +153,13 @@ def _path_scores(result: SweepResult, row: int, objective: str) -> NDArray[np.fl
     """Give the number of each path whose mean over paths is the objective; None where it is no mean."""
     point = result.points.index[row]
     metric, _, part = objective.rpartition(".")
-    if objective == "halt.chance":
-        return (result.values(point, "trips") > 0).astype(float)
-    if metric in METRICS and part == "mean":
+    if part == "chance":
+        of = metric.removesuffix("halt")
+        return (result.values(point, f"{of}trips") > 0).astype(float)
+    known = metric.rpartition(".")[2] in METRICS
+    if known and part == "mean":
         return result.values(point, metric)
-    if metric in METRICS and part == "loss_chance":
+    if known and part == "loss_chance":
         return (result.values(point, metric) < 0).astype(float)
     return None
 
@@ -307,15 +315,14 @@ class Findings:
         edges = []
         if self.result.study.layout.design == "list":  # chosen one by one: it has no edge
             return ""
+        short = short_names(list(self.result.study.axes))
         for name, values in self.result.study.axes.items():
             if any(isinstance(each, str | bool | list) for each in values) or len(values) < 2:
                 continue
             value = float(self.result.points[name].iloc[best])
             finite = [float(each) for each in values if not isinstance(each, list)]
             if math.isfinite(value) and value in (min(finite), max(finite)):
-                edges.append(
-                    f"the {'largest' if value == max(finite) else 'smallest'} {name.rpartition('.')[2]}"
-                )
+                edges.append(f"the {'largest' if value == max(finite) else 'smallest'} {short[name]}")
         return f", which has {' and '.join(edges)} of the study: a better one may lie beyond" if edges else ""
 
     def _tail_sentence(self, best: int) -> str:

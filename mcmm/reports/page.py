@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcmm.files import write_whole
 from mcmm.reports import numbers
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
 from mcmm.reports.findings import TIED_WITHIN, Findings, describe, error_digits, money_digits, short_names
+
+if TYPE_CHECKING:
+    from mcmm.scenario import Scenario, Setting
 
 __all__ = ["page", "write_page"]
 
@@ -255,13 +258,14 @@ def _settings(findings: Findings) -> list[dict[str, Any]]:
     study = findings.result.study
     points = findings.result.points
     groups: dict[str, list[dict[str, str]]] = {}
-    for name, setting in study.scenario.settings().items():
+    scenario = study.scenario
+    for name, setting in _described(scenario).items():
         table, _, leaf = name.rpartition(".")
         if name in points.columns:
             kind, values = "swept", list(dict.fromkeys(numbers.setting_text(value) for value in points[name]))
             value = ", ".join(values)
         else:
-            found = study.scenario.get(name)
+            found = scenario.get(name)
             kind = "default" if found == setting.default else "set"
             value = numbers.setting_text(found) if found is not None else "derived"
         default = "derived" if setting.default is None else numbers.setting_text(setting.default)
@@ -277,6 +281,15 @@ def _settings(findings: Findings) -> list[dict[str, Any]]:
             }
         )
     return [{"table": table or "scenario", "rows": rows} for table, rows in groups.items()]
+
+
+def _described(scenario: Scenario) -> dict[str, Setting]:
+    """Return the settings to show: the shared ones, and of several markets those each has for itself."""
+    shown = scenario.settings()
+    if not scenario.markets:
+        return {name: setting for name, setting in shown.items() if not name.startswith("portfolio.")}
+    own = (f"markets.{each.name}.{name}" for each in scenario.markets for name in each.overrides())
+    return shown | {name: scenario.setting(name) for name in own}
 
 
 def _provenance(findings: Findings) -> list[tuple[str, str]]:

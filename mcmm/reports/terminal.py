@@ -35,6 +35,9 @@ __all__ = ["print_report", "print_simulation"]
 WIDTH = 80
 #: A sweep of more points than this shows its best and its worst only.
 ALL_POINTS, BEST_POINTS, WORST_POINTS = 24, 15, 3
+#: Of more markets than this a simulation's summary shows the worst only.
+MOST_MARKETS = 20
+_OF_A_MARKET = ("pnl_settled", "fills", "max_inventory", "trips")
 SUMMARY = (
     ("mean", "mean"), ("standard_error", "se"), ("sd", "sd"),
     ("p01", "1%"), ("p05", "5%"), ("p50", "50%"), ("p95", "95%"), ("p99", "99%"),
@@ -120,13 +123,15 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         How long it took, to be shown with the speed.
     """
     scenario, (_, paths) = simulation.scenario, simulation.values.shape
+    path_steps = paths * scenario.steps * scenario.market_count
     title = f"{_count(paths, 'path')} of {_count(scenario.steps, 'step')}"
     title += f" from path {simulation.first_path:,}" if simulation.first_path else ""
-    title += f", seed {simulation.seed}, policy {scenario.quoting.policy}"
+    title += f", seed {simulation.seed}, " + _policies(simulation)
     if seconds is not None and seconds > 0:
-        title += f", {numbers.duration(seconds)} ({_rate(paths * scenario.steps / seconds)})"
+        title += f", {numbers.duration(seconds)} ({_rate(path_steps / seconds)})"
     _say(console, title, "bold")
-    values = dict(zip(NAMES, simulation.values, strict=True))
+    # With several markets the first rows are the portfolio's.
+    values = dict(zip(NAMES, simulation.values, strict=False))
     missing = [name for name, row in values.items() if np.isnan(row).all()]
     constant = {
         name: float(row[0]) for name, row in values.items() if paths > 1 and bool((row == row[0]).all())
@@ -139,6 +144,11 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
     console.print()
     if paths > 1:
         names, *rest = _tail_columns(simulation)
+        for part in _pack([rest], [names], min(WIDTH, console.width)):
+            _print_table(console, part, [], None)
+            console.print()
+    if scenario.markets:
+        names, *rest = _market_columns(simulation)
         for part in _pack([rest], [names], min(WIDTH, console.width)):
             _print_table(console, part, [], None)
             console.print()
@@ -159,7 +169,7 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
 
 def _summary_columns(simulation: Simulation, apart: set[str]) -> list[_Column]:
     """Make the table of a simulation's metrics, all but those that are said apart."""
-    summary = simulation.summary().to_dict(orient="index")
+    summary = simulation.summary(metrics=NAMES).to_dict(orient="index")
     one = simulation.values.shape[1] == 1
     parts = (("mean", "value"),) if one else SUMMARY
     named: list[str] = []
@@ -182,6 +192,42 @@ def _summary_columns(simulation: Simulation, apart: set[str]) -> list[_Column]:
     return [
         _Column("", named, text=True),
         *(_Column(heading, column) for (_, heading), column in zip(parts, columns, strict=True)),
+    ]
+
+
+def _policies(simulation: Simulation) -> str:
+    """Say which policies quote: one, or by how many of several markets each is used."""
+    markets = [market.quoting.policy for market in simulation.scenario.by_market().values()]
+    used = list(dict.fromkeys(markets))
+    counted = used[0] if len(used) == 1 else ", ".join(f"{name} ({markets.count(name)})" for name in used)
+    policy = f"{'policies' if len(used) > 1 else 'policy'} {counted}"
+    return f"{_count(len(markets), 'market')}, {policy}" if simulation.scenario.markets else policy
+
+
+def _market_columns(simulation: Simulation) -> list[_Column]:
+    """Make the table of several markets: what each earns and risks, the worst mean first if they are many."""
+    paths = simulation.values.shape[1]
+    markets = list(simulation.scenario.market_names)
+    row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
+    flat = {
+        name: summarise([row[f"{name}.{each}"] for each in _OF_A_MARKET], _OF_A_MARKET) for name in markets
+    }
+    if len(markets) > MOST_MARKETS:
+        markets = sorted(markets, key=lambda name: flat[name]["pnl_settled.mean"])[:MOST_MARKETS]
+
+    def cells(column: str) -> list[float]:
+        return [flat[name][column] for name in markets]
+
+    heading = "market" if len(markets) == len(flat) else f"market, the\n{MOST_MARKETS} worst"
+    return [
+        _Column(heading, markets, text=True),
+        _money("mean\npnl_settled", cells("pnl_settled.mean")),
+        _money("se", cells("pnl_settled.standard_error")),
+        _money("sd", cells("pnl_settled.sd")),
+        _money("ES\n95%", cells("pnl_settled.expected_shortfall_95")),
+        _counts("fills", cells("fills.mean")),
+        _counts("max\ninv.", cells("max_inventory.mean")),
+        _Column("chance\nof halt", [numbers.chance(value, paths) for value in cells("halt.chance")]),
     ]
 
 
@@ -396,7 +442,7 @@ def _constants(constant: dict[str, float]) -> str:
 
 def _tail_columns(simulation: Simulation) -> list[_Column]:
     """Make the table of losses: their chance, value at risk, and expected shortfall with its error."""
-    flat = summarise(simulation.values, NAMES)
+    flat = summarise(simulation.values[: len(NAMES)], NAMES)
     paths = simulation.values.shape[1]
     money = MONEY_METRICS
     columns = [
@@ -415,6 +461,8 @@ def _halt_line(simulation: Simulation, trips: FloatArray, reasons: FloatArray, s
     """Say how many paths tripped a breaker, which one first and when."""
     paths = len(trips)
     if not can_halt(simulation.scenario):
+        if simulation.scenario.markets:
+            return "The portfolio has no breaker; each market's own trips are in its row."
         return "No breaker is set, so no path halts."
     tripped = trips > 0
     if not tripped.any():

@@ -1,0 +1,28 @@
+# A row of a trace, for the paths that are traced: what the taker sees, and what the step leaves. Included by _core.pyx.
+
+cdef enum:
+    T_PROBABILITY, T_MID, T_BID, T_ASK, T_BID_SIZE, T_ASK_SIZE, T_QUOTING, T_BOUGHT, T_SOLD, T_INVENTORY, T_CASH
+    T_FEES, T_PNL, T_PNL_FAIR, T_DRAWDOWN, T_HALTED, COLUMNS
+
+
+cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
+    row[T_PROBABILITY] = b.probability[lane]
+    row[T_MID] = b.mid[lane]
+    cdef bint quoted = b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0
+    row[T_BID] = NAN if not quoted else (b.bid[lane] / s.ticks if s.grid else b.bid[lane])
+    row[T_ASK] = NAN if not quoted else (b.ask[lane] / s.ticks if s.grid else b.ask[lane])
+    row[T_BID_SIZE] = b.bid_size[lane]
+    row[T_ASK_SIZE] = b.ask_size[lane]
+    row[T_QUOTING] = b.quoting[lane]
+
+
+cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
+    row[T_BOUGHT] = b.bought[lane] if s.flow == INTENSITY else max(0.0, -b.taken[lane])
+    row[T_SOLD] = b.sold[lane] if s.flow == INTENSITY else max(0.0, b.taken[lane])
+    row[T_INVENTORY] = b.inventory[lane]
+    row[T_CASH] = b.cash[lane] * s.unit + b.unwind_cash[lane]
+    row[T_FEES] = b.fees[lane]
+    row[T_PNL] = b.pnl[lane]
+    row[T_PNL_FAIR] = b.pnl_fair[lane]
+    row[T_DRAWDOWN] = b.peak_fair[lane] - b.pnl_fair[lane] if s.marks_fair else b.peak[lane] - b.pnl[lane]
+    row[T_HALTED] = b.halted[lane]

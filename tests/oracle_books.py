@@ -1,0 +1,31 @@
+"""What the oracle only counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Sums:
+    """What is only counted, and decides nothing."""
+
+    fills: int = 0
+    volume: int = 0
+    ticks_traded: float = 0
+    unwound_dollars: float = 0.0
+    fees: float = 0.0
+    spread_pnl: float = 0.0
+    inventory_pnl: float = 0.0
+    informed_volume: int = 0
+    informed_pnl: float = 0.0
+    quoted_steps: int = 0
+    spread_ticks: float = 0
+    inventory_limit_steps: int = 0
+    exposure_limit_steps: int = 0
+    outages: int = 0
+    max_inventory: int = 0
+    max_exposure: float = 0.0
+    peak: float = 0.0
+    peak_fair: float = 0.0
+    max_drawdown: float = 0.0
+    max_drawdown_fair: float = 0.0

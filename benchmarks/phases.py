@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CLONE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "mcmm")
 REST = "between"
 LOGGED = 32  # steps whose instructions are counted: some ten microseconds each in a virtual machine
-STEPPERS = ("run_step", "run_block")
+STEPPERS = ("run_step", "run_block")  # these must be there
+CALLERS = (*STEPPERS, "run_portfolio", "step_together")
 
 DECLARATIONS = """from libc.stdint cimport int64_t, uint16_t, uint32_t
 
@@ -122,7 +123,7 @@ def phase_names(sources: dict[str, str]) -> list[str]:
         for name, body in functions(text).items()
     }
     steppers = {
-        name: body for text in sources.values() for name, body in functions(text).items() if name in STEPPERS
+        name: body for text in sources.values() for name, body in functions(text).items() if name in CALLERS
     }
     missing = [name for name in STEPPERS if name not in steppers]
     if missing:
@@ -133,13 +134,13 @@ def phase_names(sources: dict[str, str]) -> list[str]:
     def called(name: str) -> bool:
         return any(re.search(rf"\b{name}\(", body.partition("\n")[2]) for body in steppers.values())
 
-    return [name for name in told if name not in STEPPERS and called(name)]
+    return [name for name in told if name not in CALLERS and called(name)]
 
 
 def label(call: str) -> str:
     """What a call is shown as: its name and, of a loop that serves several arrays, which."""
     name, _, arguments = call.partition("(")
-    first = re.match(r"\s*b\.(\w+)", arguments)
+    first = re.match(r"\s*(?:b\.|(?=\w+\.))([\w.]+)", arguments)
     return f"{name} {first[1]}" if first else name
 
 
@@ -178,7 +179,7 @@ def _instrumented(
             if function == "run_step":
                 yield f"{statement[1]}clock_step()"
         call = re.match(r"( +)(?:\w+ = )?((\w+)\(.*)", line)
-        looked_at = function and begun and depth == 0 and (everywhere or function in STEPPERS)
+        looked_at = function and begun and depth == 0 and (everywhere or function in CALLERS)
         if looked_at and call and call[3] in lanes:
             if label(call[2]) not in loops:
                 loops.append(label(call[2]))
@@ -252,7 +253,7 @@ def run(scenario: dict[str, Any], paths: int, rounds: int, logged: int) -> dict[
     clocked.phase_start(first, last)
     run_rows(told, 1, 0, 64)
     log = Counter(clocked.phase_log())
-    path_steps = -(-paths // 64) * 64 * told.steps
+    path_steps = -(-paths // 64) * 64 * told.steps * told.market_count
     return {
         # A median over the rounds for each loop: an interruption falls on one loop of one round.
         "times": [(*key, statistics.median(values) / path_steps) for key, values in ticks.items()],

@@ -58,12 +58,13 @@ POLICIES = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
 
 
 def core(name: str) -> tuple[Callable[[int, int], Any], int]:
-    """A function of paths and seed that runs the core on a named scenario, and its steps, of all markets."""
+    """A function of paths and seed that runs the core on a scenario, and the steps of all its markets."""
     from mcmm import Scenario
     from mcmm.engine import run_rows
 
     scenario = Scenario.from_dict(SCENARIOS[name])
-    return lambda paths, seed: run_rows(scenario, seed, 0, paths), scenario.steps
+    steps = scenario.steps * scenario.market_count
+    return lambda paths, seed: run_rows(scenario, seed, 0, paths), steps
 
 
 def available_peers() -> tuple[str, ...]:

@@ -20,14 +20,14 @@
 #include <ucontext.h>
 #include <x86intrin.h>
 
-enum { CLOCK_LOOPS = 256, CLOCK_PHASES = 64, CLOCK_KEYS = CLOCK_LOOPS * CLOCK_PHASES, CLOCK_LOG = 1 << 22 };
+enum { CLOCK_LOOPS = 256, CLOCK_PHASES = 64, CLOCK_KEYS = CLOCK_LOOPS * CLOCK_PHASES, CLOCK_LOG = 1 << 22, CLOCK_MARKS = 1 << 16 };
 #define CLOCK_REST 0
 
 static uint64_t clock_cost[CLOCK_KEYS], clock_laps[CLOCK_KEYS], clock_last;
 static int64_t clock_steps, clock_first_step = -1, clock_last_step = -1;
 static int clock_phase;
-static uint32_t clock_log[CLOCK_LOG], clock_logged, clock_seen;
-static uint16_t clock_owner[CLOCK_LOG];
+static uint32_t clock_log[CLOCK_LOG], clock_logged, clock_lap_ends[CLOCK_MARKS], clock_marks;
+static uint16_t clock_lap_keys[CLOCK_MARKS];
 static uintptr_t clock_base;
 
 static inline uint64_t clock_ticks(void) {
@@ -42,7 +42,10 @@ static __attribute__((noinline)) void clock_lap(int loop) {
     int key = clock_phase * CLOCK_LOOPS + loop;
     clock_cost[key] += ticks - clock_last;
     clock_laps[key] += 1;
-    for (; clock_seen < clock_logged; clock_seen++) clock_owner[clock_seen] = (uint16_t)key;
+    if (clock_logged && clock_marks < CLOCK_MARKS) { /* whose they are is told later: this is logged, too */
+        clock_lap_keys[clock_marks] = (uint16_t)key;
+        clock_lap_ends[clock_marks++] = clock_logged;
+    }
     clock_last = clock_ticks();
 }
 
@@ -54,7 +57,7 @@ static __attribute__((noinline)) void clock_enter(int phase) {
 static void clock_trap(int number, siginfo_t* info, void* context) {
     greg_t* registers = ((ucontext_t*)context)->uc_mcontext.gregs;
     (void)number, (void)info;
-    if (clock_logged == CLOCK_LOG || clock_steps >= clock_last_step) {
+    if (clock_logged == CLOCK_LOG || clock_steps > clock_last_step) {
         registers[REG_EFL] &= ~(greg_t)0x100;
         return;
     }
@@ -77,7 +80,7 @@ static void clock_start(int64_t first, int64_t last) {
     memset(clock_laps, 0, sizeof clock_laps);
     clock_steps = 0;
     clock_phase = 0;
-    clock_logged = clock_seen = 0;
+    clock_logged = clock_marks = 0;
     clock_first_step = first < last ? first : -1;
     clock_last_step = first < last ? last : -1;
     dladdr((void*)clock_start, &place);

@@ -37,7 +37,9 @@ __all__ = ["Loop", "instrument", "phase_tables"]
 ROOT = Path(__file__).resolve().parent.parent
 CLONE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "mcmm")
 REST = "between"
-STEPPERS = ("run_step", "run_block")
+LOGGED = 32  # steps whose instructions are counted: some ten microseconds each in a virtual machine
+STEPPERS = ("run_step", "run_block")  # these must be there
+CALLERS = (*STEPPERS, "run_portfolio", "step_together")
 
 DECLARATIONS = """from libc.stdint cimport int64_t, uint16_t, uint32_t
 
@@ -56,8 +58,9 @@ cdef extern from "phase_clock.h":
     uint64_t clock_cost[]
     uint64_t clock_laps[]
     uint32_t clock_log[]
-    uint16_t clock_owner[]
-    uint32_t clock_seen
+    uint32_t clock_lap_ends[]
+    uint16_t clock_lap_keys[]
+    uint32_t clock_marks
 """
 FUNCTIONS = '''
 
@@ -86,9 +89,14 @@ def phase_times():
 
 def phase_log():
     """(phase, loop, offset in this library) of each instruction that was logged."""
-    return [
-        (clock_owner[i] // CLOCK_LOOPS, clock_owner[i] % CLOCK_LOOPS, clock_log[i]) for i in range(clock_seen)
-    ]
+    cdef uint32_t mark, i = 0
+    told = []
+    for mark in range(clock_marks):
+        key = clock_lap_keys[mark]
+        while i < clock_lap_ends[mark]:
+            told.append((key // CLOCK_LOOPS, key % CLOCK_LOOPS, clock_log[i]))
+            i += 1
+    return told
 '''
 
 HEAD = re.compile(r"cdef (?:inline )?[\w*]+ (\w+)\(")
@@ -115,7 +123,7 @@ def phase_names(sources: dict[str, str]) -> list[str]:
         for name, body in functions(text).items()
     }
     steppers = {
-        name: body for text in sources.values() for name, body in functions(text).items() if name in STEPPERS
+        name: body for text in sources.values() for name, body in functions(text).items() if name in CALLERS
     }
     missing = [name for name in STEPPERS if name not in steppers]
     if missing:
@@ -126,13 +134,13 @@ def phase_names(sources: dict[str, str]) -> list[str]:
     def called(name: str) -> bool:
         return any(re.search(rf"\b{name}\(", body.partition("\n")[2]) for body in steppers.values())
 
-    return [name for name in told if name not in STEPPERS and called(name)]
+    return [name for name in told if name not in CALLERS and called(name)]
 
 
 def label(call: str) -> str:
     """What a call is shown as: its name and, of a loop that serves several arrays, which."""
     name, _, arguments = call.partition("(")
-    first = re.match(r"\s*b\.(\w+)", arguments)
+    first = re.match(r"\s*(?:b\.|(?=\w+\.))([\w.]+)", arguments)
     return f"{name} {first[1]}" if first else name
 
 
@@ -171,7 +179,7 @@ def _instrumented(
             if function == "run_step":
                 yield f"{statement[1]}clock_step()"
         call = re.match(r"( +)(?:\w+ = )?((\w+)\(.*)", line)
-        looked_at = function and begun and depth == 0 and (everywhere or function in STEPPERS)
+        looked_at = function and begun and depth == 0 and (everywhere or function in CALLERS)
         if looked_at and call and call[3] in lanes:
             if label(call[2]) not in loops:
                 loops.append(label(call[2]))
@@ -237,12 +245,15 @@ def run(scenario: dict[str, Any], paths: int, rounds: int, logged: int) -> dict[
         for phase, loop, cost, laps in clocked.phase_times() if seed > 0 else ():
             ticks.setdefault((phase, loop), []).append(max(cost - laps * lap, 0.0))
     rate = (clocked.phase_ticks() - begin) / (time.perf_counter() - started)
+    # In whole rounds of draws, and not to the end: the next step's head ends the log.
     first = told.steps // 2 & ~3
-    last = min(first + logged, told.steps)
+    last = first + min(logged, (told.steps - 1 - first) & ~3)
+    if last == first:
+        raise SystemExit(f"error: {told.steps} steps are too few to log four in their middle")
     clocked.phase_start(first, last)
     run_rows(told, 1, 0, 64)
     log = Counter(clocked.phase_log())
-    path_steps = -(-paths // 64) * 64 * told.steps
+    path_steps = -(-paths // 64) * 64 * told.steps * told.market_count
     return {
         # A median over the rounds for each loop: an interruption falls on one loop of one round.
         "times": [(*key, statistics.median(values) / path_steps) for key, values in ticks.items()],
@@ -317,7 +328,7 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
         folder = Path(name)
         phases, loops = build(folder, [isa])
         for scenario in names:
-            task = json.dumps([SCENARIOS[scenario], paths, rounds, 64])
+            task = json.dumps([SCENARIOS[scenario], paths, rounds, LOGGED])
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.phases", "--worker"],
                 input=task,
@@ -340,12 +351,15 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
 
 def _explained(processor: dict[str, float], isa: str) -> str:
     limits = ", ".join(f"{limit:g} {kind}" for kind, limit in LIMITS.items())
+    speeds = (
+        f"{limits} a cycle, {processor['divide']:.1f} cycles for a vector's division and "
+        f"{processor['root']:.1f} for its square root (measured)"
+    )
     return (
         f"Per path-step, the {isa} build at {processor['gigahertz']:.2f} GHz; medians. `at least` is the "
-        f"least number of cycles in which the processor could do the loop's instructions: {limits} a cycle, "
-        f"{processor['divide']:.1f} cycles for a vector's division and {processor['root']:.1f} for its "
-        "square root (measured); `by` is what it is that takes as long. Instructions are counted as they are "
-        "executed; a vector is as wide as the build's. `python -m benchmarks.phases` takes any scenario of "
+        "least number of cycles in which the processor could execute the loop's instructions: "
+        f"{speeds}; `by` is what it is that takes as long. Instructions are counted as they are executed; a "
+        "vector is as wide as the build's. `python -m benchmarks.phases` takes any scenario of "
         "`benchmarks/cases.py`."
     )
 

@@ -185,27 +185,29 @@ def plan(
         If there would be more than two millions.
     """
     chosen = range(study.count) if points is None else points
+    # A table's width: with several markets each has its columns.
+    most_rows = max(_ROWS * len(NAMES) // len(study.metrics), 1)
     paths = study.paths if paths is None else paths
     costs = [paths * steps for steps in study.all_steps(chosen)]
     path_steps = sum(costs)
     largest = max(_LARGEST, path_steps // _CHUNKS_WANTED)
     whole = max(largest, min(path_steps // _SHARES, _LARGEST_SHARE))
     target = min(max(path_steps // _CHUNKS, _SMALLEST), largest)
-    if max(path_steps // largest, len(chosen) * paths // _ROWS) > _CHUNKS_AT_MOST:
+    if max(path_steps // largest, len(chosen) * paths // most_rows) > _CHUNKS_AT_MOST:
         raise StudyError(
             f"paths: {len(chosen):,} points x {paths:,} paths are more than one study may have "
-            f"({_CHUNKS_AT_MOST * _ROWS:.2g} in all)"
+            f"({_CHUNKS_AT_MOST * most_rows:.2g} in all)"
         )
     table = array("q")
     first, packed, packed_steps = 0, 0, 0
     for point, cost in zip(chosen, costs, strict=True):
         # Points of a chunk follow one another.
         apart = point != first + packed
-        if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > _ROWS):
+        if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > most_rows):
             table.extend((first, packed, first_path, paths, packed_steps))
             packed, packed_steps = 0, 0
-        if cost > whole or paths > _ROWS:
-            for row in _split(point, first_path, paths, cost, largest):
+        if cost > whole or paths > most_rows:
+            for row in _split(point, first_path, paths, cost, largest, most_rows):
                 table.extend(row)
             continue
         first = first if packed else point
@@ -216,12 +218,12 @@ def plan(
 
 
 def _split(
-    point: int, first_path: int, paths: int, cost: int, largest: int
+    point: int, first_path: int, paths: int, cost: int, largest: int, most_rows: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """Cut the paths of one big point into ranges."""
     steps = cost // paths
-    unit = _PATHS if _PATHS * steps <= largest else _LONG_PATHS
-    size = max(min(largest // steps, _ROWS) // unit, 1) * unit
+    unit = _PATHS if _PATHS * steps <= largest and most_rows >= _PATHS else _LONG_PATHS
+    size = max(min(largest // steps, most_rows) // unit, 1) * unit
     for first in range(0, paths, size):
         taken = min(size, paths - first)
         yield point, 1, first_path + first, taken, steps * taken

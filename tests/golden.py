@@ -22,7 +22,6 @@ import panel
 
 import mcmm
 from mcmm import chunks, engine, runner
-from mcmm.metrics import NAMES
 
 GOLDEN = Path(__file__).parent / "data" / "golden.json"
 JOBS = (1, 2)
@@ -53,7 +52,9 @@ def swept(name: str, jobs: int, backend: str) -> str:
     )
     assert len(chunks.plan(study)) == study.count
     result = runner.sweep(study, jobs=jobs, backend=backend)
-    return panel.digest(name, panel.plain(np.array([result.values(0, metric) for metric in NAMES])))
+    return panel.digest(
+        name, panel.plain(np.array([result.values(0, metric) for metric in scenario.columns]))
+    )
 
 
 def failures(sweeps: bool) -> list[str]:

@@ -46,6 +46,12 @@ def test_help_imports_no_numbers() -> None:
     assert not loaded & (SLOW | {"numpy", "pydantic"})
 
 
+@pytest.mark.parametrize("command", ["simulate", "sweep", "report", "info"])
+def test_help_of_a_command_imports_no_numbers(command: str) -> None:
+    loaded = modules_after(f"from mcmm.cli import main\nassert main([{command!r}, '--help']) == 0")
+    assert not loaded & (SLOW | {"numpy", "scipy", "mcmm._isa"})
+
+
 def test_public_names() -> None:
     import mcmm
 

@@ -111,18 +111,29 @@ def test_the_vector_peer_is_vectorised() -> None:
     assert counts[widest] > 5 * counts["scalar"]
 
 
-def test_the_report_is_written_between_its_markers(tmp_path: Path) -> None:
-    from benchmarks import report
+@pytest.mark.slow
+def test_the_textbook_peer_agrees_with_the_core() -> None:
+    from benchmarks.peers import numpy_avellaneda_stoikov as textbook
 
-    times = {name: [2.0, 3.0, 4.0] for name in (*report.PROGRAMS, report.DEFAULT, report.DRAWS)}
-    times["numpy_reduced"] = [20.0, 45.0, 160.0]
-    text = report.render(times, "On no machine.")
-    assert "| tuned NumPy, arrays over paths | 45.00 | 22 | 15.00 (10.00-40.00) |" in text
-    page = tmp_path / "performance.md"
-    page.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
-    report.write(page, text)
-    assert page.read_text() == f"above\n{report.BEGIN}\n\n{text}\n\n{report.END}\nbelow\n"
-    page.write_text("no markers\n")
-    with pytest.raises(SystemExit, match="not both there"):
-        report.write(page, text)
-    assert page.read_text() == "no markers\n"
+    scenario = mcmm.Scenario.from_dict(textbook.SCENARIO)
+    ours = run_rows(scenario, 11, 0, 5 * PATHS)[[NAMES.index(metric) for metric in textbook.METRICS]]
+    theirs = textbook.run(5 * PATHS, scenario.steps, 11)
+    for metric, core, peer in zip(textbook.METRICS, ours, theirs, strict=True):
+        for power in (1, 2):
+            a, b = (core - core.mean()) ** power, (peer - core.mean()) ** power
+            error = np.hypot(a.std(ddof=1), b.std(ddof=1)) / np.sqrt(a.size)
+            # The average spread is not random: the same on all paths.
+            assert abs(a.mean() - b.mean()) <= 4.0 * error + 1e-12, f"{metric}, moment {power}"
+
+
+def test_the_textbook_peer_keeps_the_rules() -> None:
+    from benchmarks.peers import numpy_avellaneda_stoikov as textbook
+
+    rows = textbook.run(65, textbook.STEPS, 3)
+    assert np.array_equal(rows, textbook.run(65, textbook.STEPS, 3))
+    assert not np.array_equal(rows, textbook.run(65, textbook.STEPS, 4))
+    row = dict(zip(textbook.METRICS, rows, strict=True))
+    np.testing.assert_allclose(row["spread_pnl"] + row["inventory_pnl"], row["pnl"], atol=1e-9)
+    assert np.all(np.abs(row["final_inventory"]) <= row["fills"])
+    assert np.all(row["fills"] <= 2 * textbook.STEPS)
+    assert textbook.run(1, 1, 3).shape == (len(textbook.METRICS), 1)

@@ -421,7 +421,7 @@ def _fill_tails(columns: FloatArray, part: Part, rows: Rows, layout: _Layout) ->
     tails = {name: _ready(part.tails[name], part.paths) for name in rows.tails}
     for name, tail in tails.items():
         found = _quantiles(tail)
-        found += _shortfalls(tail) if name in MONEY_METRICS else []
+        found += _shortfalls(tail) if _leaf(name) in MONEY_METRICS else []
         columns[layout.tails[name] : layout.tails[name] + len(found)] = found
         if name in DISTRIBUTION_METRICS and tail.size:
             distributions[name] = Distribution.of(tail)

@@ -16,7 +16,7 @@ from mcmm.directory import SUMMARY, RunDirectory, open_run, read_manifest
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError, StoreError
 from mcmm.files import from_json
-from mcmm.metrics import HALT_REASONS, METRICS, metric_of
+from mcmm.metrics import HALT_REASONS, METRICS, NAMES, metric_of
 from mcmm.rounds import Round
 from mcmm.sketch import Sketch
 from mcmm.statistics import sorted_sample
@@ -302,7 +302,10 @@ class SweepResult:
         self.study.at(point)
         unknown = [name for name in names if name not in self.study.metrics]
         if unknown:
-            raise InputError(f"metric: must be one of {', '.join(self.study.metrics)}, got {unknown[0]!r}")
+            listed = ", ".join(NAMES)
+            if self.study.scenario.markets:
+                listed += f", or one of these of a market, as {self.study.metrics[-1]}"
+            raise InputError(f"metric: must be one of {listed}, got {unknown[0]!r}")
 
     def _read(self, point: int, names: Sequence[str]) -> FloatArray:
         self._check(point, names)

@@ -181,8 +181,8 @@ def test_summary_is_that_of_a_sweep_and_more() -> None:
         if metric in frame.index and column in frame.columns:
             np.testing.assert_array_equal(frame.loc[metric, column], value, err_msg=key)
             shared += 1
-    # The chances of a loss and of a halt are in chances(), and means with control variates are a sweep's.
-    assert shared == len(flat) - 8 - 9
+    # Chances are in chances(); means with control variates and settlement are a sweep's.
+    assert shared == len(flat) - 8 - 9 - 2
     assert frame.loc["fills", "p95"] == quantile(run.values[0], 0.95)
     assert math.isnan(frame.loc["fills", "value_at_risk_95"])
     assert frame.loc["breaker_overshoot", "count"] == frame.loc["halt_step", "count"] == 8

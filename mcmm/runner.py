@@ -104,6 +104,7 @@ def sweep(
     """
     if not isinstance(study, Study):
         raise InputError(f"study: must be a Study, got {type(study).__name__}")
+    study.check_sweep()
     workers = Workers(backend, jobs, scheduler)
     path = Path(tempfile.mkdtemp(prefix="mcmm-")) if out is None else Path(out)
     try:

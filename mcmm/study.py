@@ -16,15 +16,17 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from mcmm import metrics, settings
 from mcmm.axes import MAX_POINTS, Value
-from mcmm.designs import Design, Grid, Points
+from mcmm.designs import Design, Grid, Listed, Points
 from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
 from mcmm.precision import MAX_PATHS, Precision
+from mcmm.question import Question, read_question
 from mcmm.refusals import nearest, refusals
 from mcmm.scenario import Scenario
 from mcmm.summaries import summary_names
@@ -69,6 +71,9 @@ class Study(BaseModel):
         What the study asks.
     objective : str, optional
         The column of the summary by which reports call a point better (more is better).
+    calibrate : Question or dict, optional
+        The limits that `mcmm.calibrate` is to set, see `mcmm.question.Question`. ``points`` and ``paths`` may
+        then be left out; there is nothing to sweep without them.
 
     Raises
     ------
@@ -95,7 +100,9 @@ class Study(BaseModel):
     seed: int = Field(ge=0, lt=2**64)
     objective: str = "pnl_settled.mean"
     keep_paths: bool = False
-    layout: Design = Field(alias="points")
+    calibrate: Question | None = None
+    # What stands here for no points is looked at by nobody, see `sweeps`.
+    layout: Design = Field(default=Listed.model_construct(design="list", points=()), alias="points")
     _points: Points | Grid = PrivateAttr()
 
     def __init__(self, **tables: Any) -> None:
@@ -119,8 +126,23 @@ class Study(BaseModel):
     def _several(cls, points: object) -> object:
         return {"design": "union", "designs": points} if isinstance(points, list | tuple) else points
 
+    @field_validator("calibrate", mode="before")
+    @classmethod
+    def _asked(cls, table: object, info: ValidationInfo) -> object:
+        # Without a scenario, which is refused by itself, nothing can be said of the question.
+        scenario = info.data.get("scenario")
+        return None if table is None or scenario is None else read_question(table, scenario)
+
     @model_validator(mode="after")
     def _paths_or_precision(self) -> Self:
+        if not self.sweeps:
+            if self.calibrate is None:
+                raise ValueError("points: must be given")
+            if self.paths or self.precision is not None:
+                raise ValueError(
+                    "points: must be given with paths or precision (a certificate has calibrate.paths)"
+                )
+            return self
         if self.precision is None:
             if not self.paths:
                 raise ValueError("paths: must be given, or precision in its place")
@@ -132,6 +154,9 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _every_point(self) -> Self:
+        if not self.sweeps:
+            self._points = Points({})
+            return self
         columns = summary_columns(self.metrics)
         if self.objective not in columns:
             got = f"{settings.shown(self.objective)}{nearest(self.objective, columns)}"
@@ -232,7 +257,7 @@ class Study(BaseModel):
             tables = tomllib.loads(text)
         except (ValueError, RecursionError) as error:
             raise StudyError(f"{path}: is not valid TOML: {error}") from None
-        if "points" not in tables and tables.keys() & {
+        if not {"points", "calibrate"} & tables.keys() and tables.keys() & {
             "market",
             "flow",
             "quoting",
@@ -256,13 +281,29 @@ class Study(BaseModel):
             "scenario": self.scenario.to_dict(),
             "seed": self.seed,
             "objective": self.objective,
-            "points": _lists(self.layout.model_dump(exclude_defaults=True) | {"design": self.layout.design}),
         }
+        if self.calibrate is not None:
+            tables["calibrate"] = _lists(self.calibrate.model_dump(exclude_defaults=True))
+        if not self.sweeps:
+            return tables
+        tables["points"] = _lists(
+            self.layout.model_dump(exclude_defaults=True) | {"design": self.layout.design}
+        )
         if self.precision is None:
             tables["paths"] = self.paths
         else:
             tables["precision"] = self.precision.model_dump(exclude_none=True)
         return tables | ({"keep_paths": True} if self.keep_paths else {})
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it has points to sweep: not, where it only asks for limits."""
+        return "layout" in self.model_fields_set
+
+    def check_sweep(self) -> None:
+        """Raise StudyError if it has nothing to sweep."""
+        if not self.sweeps:
+            raise StudyError(f"points: must be given; {self.name!r} only asks for limits: mcmm calibrate")
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "workers",
     ),
     ("runner",),
-    ("estimate", "listing", "verification"),
+    ("calibration", "estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),
     ("sweep_commands",),

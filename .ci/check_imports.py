@@ -46,6 +46,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("calibration", "estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),
+    ("calibrate_commands",),
     ("sweep_commands",),
     ("cli",),
     ("__main__",),

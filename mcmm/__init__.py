@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcmm import errors as errors
+    from mcmm.calibration import calibrate as calibrate
+    from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certificate",
     "Scenario",
     "Simulation",
     "Study",
     "SweepResult",
     "Verification",
     "__version__",
+    "calibrate",
     "errors",
     "report",
     "simulate",
@@ -44,6 +48,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Certificate": "mcmm.calibration.certificate",
+    "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",
     "Simulation": "mcmm.simulation",
     "Study": "mcmm.study",

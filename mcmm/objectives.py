@@ -110,10 +110,15 @@ class Objective:
 
     @property
     def setting(self) -> str:
-        """The setting, where the objective is one setting alone, times a number > 0; else empty."""
-        if self.statistics or len(self.settings) != 1 or self.settings[0][0] <= 0.0:
+        """The setting, where the objective is one setting alone, times a number; else empty."""
+        if self.statistics or len(self.settings) != 1 or self.settings[0][0] == 0.0:
             return ""
         return self.settings[0][1]
+
+    @property
+    def downwards(self) -> bool:
+        """Whether the objective is one setting alone, and the smallest of it is wanted."""
+        return bool(self.setting) and self.settings[0][0] < 0.0
 
 
 Term = tuple[float, Statistic | str | None]

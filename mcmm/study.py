@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PATHS", "Study", "summary_columns"]
 
+_NO_POINTS = "points: must be given"
 MANY_POINTS = 20_000
 """The most points of a study that keeps what it takes to compare all means; beyond, the money's only."""
 
@@ -109,7 +110,11 @@ class Study(BaseModel):
         try:
             super().__init__(**tables)
         except ValidationError as error:
-            raise StudyError("\n".join(refusals(error, type(self)))) from None
+            lines = refusals(error, type(self))
+            # Whether points may be left out is only asked of a study that is complete but for them.
+            if not tables.keys() & {"points", "calibrate"} and _NO_POINTS not in lines:
+                lines.append(_NO_POINTS)
+            raise StudyError("\n".join(lines)) from None
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -137,7 +142,7 @@ class Study(BaseModel):
     def _paths_or_precision(self) -> Self:
         if not self.sweeps:
             if self.calibrate is None:
-                raise ValueError("points: must be given")
+                raise ValueError(_NO_POINTS)
             if self.paths or self.precision is not None:
                 raise ValueError(
                     "points: must be given with paths or precision (a certificate has calibrate.paths)"

@@ -310,7 +310,8 @@ def test_the_shipped_studies_are_valid(path: Path) -> None:
     study = Study.load(path)
     assert study.question.endswith("?")
     assert path.read_text().startswith("# Asks: ")
-    assert f"mcmm sweep sweeps/{path.name}" in path.read_text()
+    command = "sweep" if study.sweeps else "calibrate"
+    assert f"mcmm {command} sweeps/{path.name}" in path.read_text()
     assert Study.from_dict(study.to_dict()) == study
 
 

@@ -39,6 +39,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "shelf",
         "store",
         "study",
+        "study_files",
         "tasks",
         "workers",
     ),

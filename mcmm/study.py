@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -24,11 +23,13 @@ from pydantic import (
 from mcmm import metrics, settings
 from mcmm.axes import MAX_POINTS, Value
 from mcmm.designs import Design, Grid, Listed, Points
-from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
+from mcmm.errors import InputError, ScenarioError, StudyError
+from mcmm.policies import Policy, checked_policy
 from mcmm.precision import MAX_PATHS, Precision
 from mcmm.question import Question, read_question
 from mcmm.refusals import nearest, refusals
 from mcmm.scenario import Scenario
+from mcmm.study_files import read_scenario, read_tables
 from mcmm.summaries import summary_names
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class Study(BaseModel):
     calibrate : Question or dict, optional
         The limits that `mcmm.calibrate` is to set, see `mcmm.question.Question`. ``points`` and ``paths`` may
         then be left out; there is nothing to sweep without them.
+    policy : str, optional
+        Name and digest of who quotes where ``quoting.policy`` is custom, as a run directory records it. No
+        code is looked up by it: `quoted_by` is handed the function, and holds it to this.
 
     Raises
     ------
@@ -101,10 +105,12 @@ class Study(BaseModel):
     seed: int = Field(ge=0, lt=2**64)
     objective: str = "pnl_settled.mean"
     keep_paths: bool = False
+    policy: str = ""
     calibrate: Question | None = None
     # What stands here for no points is looked at by nobody, see `sweeps`.
     layout: Design = Field(default=Listed.model_construct(design="list", points=()), alias="points")
     _points: Points | Grid = PrivateAttr()
+    _quoter: Policy | None = PrivateAttr(default=None)
 
     def __init__(self, **tables: Any) -> None:
         try:
@@ -223,6 +229,43 @@ class Study(BaseModel):
         study._points = points
         return study
 
+    def quoted_by(self, policy: object) -> Study:
+        """Return the study with the function that quotes where ``quoting.policy`` is custom.
+
+        Parameters
+        ----------
+        policy : LowLevelCallable, Numba cfunc, callable, str or None
+            As for `mcmm.simulate`; None if no point is custom.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            If one is missing, not wanted, no policy, or not the one that the study names.
+        """
+        if self._quoter is not None and policy is None:
+            return self
+        columns = [name for name in self.names if f".{name}".endswith(".quoting.policy")]
+        wanted = any(
+            market.quoting.policy == "custom" for market in self.scenario.by_market().values()
+        ) or any("custom" in self.columns()[name] for name in columns)
+        quoter = checked_policy(policy, wanted, 'a study with quoting.policy "custom" at some point')
+        if quoter is None:
+            return self
+        if self.policy not in ("", quoter.mark):
+            raise InputError(f"policy: must be {self.policy}, as the study has it, got {quoter.mark}")
+        study = self.model_copy(update={"policy": quoter.mark})
+        study._quoter = quoter
+        return study
+
+    @property
+    def quoter(self) -> Policy | None:
+        """What `quoted_by` was handed, or None."""
+        return self._quoter
+
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Study:
         """Make a study from nested tables, as `to_dict` returns them."""
@@ -252,28 +295,10 @@ class Study(BaseModel):
             If it is not TOML or not a study.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise StudyError(f"{path}: is not a text file") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            tables = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise StudyError(f"{path}: is not valid TOML: {error}") from None
-        if not {"points", "calibrate"} & tables.keys() and tables.keys() & {
-            "market",
-            "flow",
-            "quoting",
-            "risk",
-            "recovery",
-            "steps",
-        }:
-            raise StudyError(f"{path}: is a scenario, not a study; simulate it with `mcmm simulate {path}`")
+        tables = read_tables(path)
         try:
             if isinstance(tables.get("scenario"), str):
-                tables["scenario"] = _scenario_file(path.parent / tables["scenario"])
+                tables["scenario"] = read_scenario(path.parent / tables["scenario"])
             return cls.from_dict(tables)
         except StudyError as error:
             raise StudyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
@@ -298,6 +323,7 @@ class Study(BaseModel):
             tables["paths"] = self.paths
         else:
             tables["precision"] = self.precision.model_dump(exclude_none=True)
+        tables |= {"policy": self.policy} if self.policy else {}
         return tables | ({"keep_paths": True} if self.keep_paths else {})
 
     @property
@@ -443,6 +469,7 @@ class Study(BaseModel):
             "paths": self.paths,
             "precision": None if self.precision is None else self.precision.model_dump(),
             "seed": self.seed,
+            **({"policy": self.policy} if self.policy else {}),
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -452,14 +479,6 @@ def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _lists(item) for name, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _scenario_file(path: Path) -> Scenario:
-    """Read the scenario that a study names, and say so where it is at fault."""
-    try:
-        return Scenario.load(path)
-    except MCMMError as error:
-        raise StudyError("\n".join(f"scenario: {line}" for line in str(error).splitlines())) from None
 
 
 def summary_columns(names: Sequence[str] = metrics.NAMES) -> list[str]:

@@ -180,3 +180,42 @@ def test_a_study_without_a_question_is_refused() -> None:
         mcmm.calibrate(study)
     with pytest.raises(InputError, match="jobs: must be"):
         mcmm.calibrate(ask(), jobs=0)
+
+
+def test_the_limit_holds_in_every_world_and_the_binding_one_is_named() -> None:
+    """The chance of a fill is the arrival rate times who is left: informed takers leave where p is known."""
+    robust = {"flow.informed_fraction": [0.0, 0.2, 0.4]}
+    alone, all_of_them = mcmm.calibrate(ask()), mcmm.calibrate(ask(robust=robust))
+    assert all_of_them.verdict == "certified"
+    rows = all_of_them.document["assumptions"]
+    assert [row["world"]["flow.informed_fraction"] for row in rows if row["binds"]] == [0.0]
+    assert all_of_them.setting is not None
+    assert all_of_them.setting["flow.arrival_rate"] <= 0.01
+    assert rows[2]["alone"] >= rows[0]["alone"] > 0.0
+    assert not alone.document["assumptions"]
+    assert "in each of 3 worlds" in all_of_them.answer
+
+
+def test_a_breaker_is_set_below_the_drawdown_it_is_to_keep_and_shows_its_overshoot() -> None:
+    scenario = {
+        "steps": 200,
+        "market": {"news_rate": 0.01, "news_strength": 0.3},
+        "risk": {"mark": "fair", "breaker_action": "flatten"},
+    }
+    question = {
+        "maximize": "risk.drawdown_limit",
+        "paths": 16_384,
+        "constraint": [{"probability": "max_drawdown_fair > 10", "at_most": 0.02}],
+        "search": {"risk.drawdown_limit": {"low": 0.5, "high": 20.0}},
+    }
+    found = mcmm.calibrate(mcmm.Study(name="breaker", scenario=scenario, seed=7, calibrate=question))
+    assert found.verdict == "certified"
+    assert found.setting is not None
+    (row,) = found.document["breaker"]
+    assert row["trigger"] == found.setting["risk.drawdown_limit"] < 10.0
+    assert 0.0 < row["tripped"] <= 1.0
+    for name in ("at_the_trip", "in_the_end"):
+        assert 0.0 < row[name]["50%"] < row[name]["99%"] <= row[name]["largest"]
+    # The same setting on other paths: the realised drawdown keeps its bound with room for chance.
+    run = mcmm.simulate(mcmm.Scenario(**scenario).replace(found.setting), paths=40_000, seed=99)
+    assert (run.paths["max_drawdown_fair"] > 10).mean() <= 0.02

@@ -11,6 +11,7 @@ from typing import Any
 
 from mcmm import __version__
 from mcmm.calibration.bounds import looks
+from mcmm.calibration.evidence import assumptions, overshoot
 from mcmm.calibration.sampling import Key, Sampler, Tell
 from mcmm.calibration.scores import Evaluation, Space, evaluate
 from mcmm.calibration.search import Found
@@ -30,7 +31,7 @@ SEED_RULE = (
     "the first 8 bytes, as a big-endian number, of the SHA-256 of 'mcmm calibrate: PURPOSE of seed SEED', "
     "PURPOSE being search or certificate and SEED the study's"
 )
-_AROUND = 12
+_AROUND = 16
 _STEP = 0.1
 
 
@@ -151,7 +152,9 @@ def assemble(study: Study, plan: Plan, jobs: int, tell: Tell, known: Sampler | N
     verdict = _verdict(plan, trials)
     rows = [_row(trial) for trial in trials]
     held = [row for row in rows if row["verdict"] == CERTIFIED]
-    document: dict[str, Any] = {
+    shown = max((trial for trial in trials if trial.certified), key=trials.index, default=trials[0])
+    frontier = _frontier(searched, plan.around, "computing the frontier")
+    return {
         "schema": SCHEMA,
         "mcmm": __version__,
         "study": study.to_dict(),
@@ -166,13 +169,14 @@ def assemble(study: Study, plan: Plan, jobs: int, tell: Tell, known: Sampler | N
         "seeds": {"study": study.seed, "search": search_seed, "certificate": fresh_seed, "rule": SEED_RULE},
         "looks": [look._asdict() for look in schedule],
         "trials": rows,
-        "frontier": _frontier(searched, plan.around, "computing the frontier"),
+        "frontier": frontier,
+        "assumptions": assumptions(fresh, shown, frontier),
+        "breaker": overshoot(fresh, shown),
         "neighbours": _frontier(searched, plan.neighbours, "asking what would change the answer"),
         "best": _frontier(searched, [plan.best], "computing the best")[0],
         "plan": plan.to_dict(),
         "paths": {"search": plan.paths, "certificate": fresh.paths_run},
     }
-    return document
 
 
 _OBJECTIVE = ("objective", "objective_low", "objective_high")

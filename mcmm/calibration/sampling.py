@@ -15,7 +15,7 @@ from mcmm.moments import FloatArray
 from mcmm.question import Question
 from mcmm.scenario import Scenario
 
-__all__ = ["Key", "Sampler", "Tell"]
+__all__ = ["Key", "Sampler", "Tell", "sets_breaker"]
 
 Key = tuple[Value, ...]
 """A setting: a value for each setting that is searched, in the order of the question."""
@@ -149,11 +149,11 @@ class Sampler:
         named = self.named(key)
         return lambda name: float(named[name])
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Let go of some settings' paths."""
-        for key in keys:
-            for world in range(len(self.worlds)):
-                self._kept.pop((key, world), None)
+    def trigger(self, key: Key, world: int) -> float:
+        """Return the drawdown limit of a setting in a world."""
+        scenario = self._scenario(key, world)
+        assert scenario is not None
+        return float(scenario.risk.drawdown_limit)
 
 
 def _kept_metrics(question: Question, scenario: Scenario) -> tuple[str, ...]:
@@ -164,5 +164,4 @@ def _kept_metrics(question: Question, scenario: Scenario) -> tuple[str, ...]:
 
 def sets_breaker(question: Question, scenario: Scenario) -> bool:
     """Tell whether the question is about a drawdown breaker: it sets one, or the scenario has one."""
-    own = any(name.endswith("risk.drawdown_limit") for name in question.search)
-    return own or math.isfinite(scenario.risk.drawdown_limit)
+    return "risk.drawdown_limit" in question.search or math.isfinite(scenario.risk.drawdown_limit)

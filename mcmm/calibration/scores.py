@@ -21,7 +21,7 @@ from mcmm.calibration.trials import reading_at
 from mcmm.moments import FloatArray, tree_sum
 from mcmm.question import Limit, Question
 
-__all__ = ["Evaluation", "Space", "evaluate", "measure_at"]
+__all__ = ["Evaluation", "Space", "evaluate", "measure_at", "score_of"]
 
 _FAR = 1e6  # a score that stands for infinitely far
 _SIGNIFICANT = 4  # digits of a setting that is found: nobody sets a limit of 137.2384
@@ -71,7 +71,7 @@ def evaluate(sampler: Sampler, key: Key, paths: int) -> Evaluation:
         for place, limit in enumerate(question.constraint):
             reading = reading_at(sampler, key, place, world, paths)
             estimates.append(reading.estimate)
-            scores.append(_score(limit, reading.estimate, reading.scale, question.paths))
+            scores.append(score_of(limit, reading.estimate, reading.scale, question.paths))
             if reading.hits >= 0:
                 odds = math.log((reading.hits + 0.5) / (reading.count - reading.hits + 0.5))
                 measures.append(odds - _logit(limit.bound))
@@ -81,7 +81,8 @@ def evaluate(sampler: Sampler, key: Key, paths: int) -> Evaluation:
     return Evaluation(key, paths, min(known), tuple(estimates), tuple(scores), tuple(measures))
 
 
-def _score(limit: Limit, estimate: float, scale: float, paths: int) -> float:
+def score_of(limit: Limit, estimate: float, scale: float, paths: int) -> float:
+    """Return a constraint's score at so many paths, from its estimate and that one's error with one path."""
     if math.isnan(estimate):  # a metric that applies to no path: nothing can be certified
         return _FAR
     excess = limit.bound - estimate if limit.at_least is not None else estimate - limit.bound

@@ -49,6 +49,8 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     console.print()
     for number, trial in enumerate(document["trials"], start=1):
         _print_trial(console, question, number, trial)
+    _print_assumptions(console, question, document["assumptions"])
+    _print_overshoot(console, document["breaker"])
     _print_rows(console, question, "around it, as the search saw it", document["frontier"])
     _print_rows(console, question, "what would change the answer", document["neighbours"])
     for note in document["plan"]["notes"]:
@@ -80,6 +82,50 @@ def _print_trial(console: Console, question: Question, number: int, trial: dict[
         ]
         columns.append(Column(heading, values))
     columns.append(Column("verdict", [cell["verdict"] for cell in cells], text=True))
+    print_table(console, columns, [], None)
+    console.print()
+
+
+def _print_assumptions(console: Console, question: Question, rows: Sequence[dict[str, Any]]) -> None:
+    """Print how near each world comes to breaking a constraint."""
+    if not rows:
+        return
+    say(console, "which assumption binds", style="bold")
+    columns = [
+        Column(setting_label(name).replace(" ", "\n"), [f"{row['world'][name]}" for row in rows])
+        for name in question.robust
+    ]
+    limits = [question.constraint[row["constraint"]] for row in rows]
+    columns.append(Column("nearest to its bound", [constraint_label(limit) for limit in limits], text=True))
+    values = [value_label(limit.statistic, row["estimate"]) for limit, row in zip(limits, rows, strict=True)]
+    columns.append(Column("estimate", values))
+    if "alone" in rows[0]:
+        columns.append(Column("alone it\nwould allow", [f"{row['alone']}" for row in rows]))
+    columns.append(Column("", ["binds" if row["binds"] else "" for row in rows], text=True))
+    print_table(console, columns, [place for place, row in enumerate(rows) if row["binds"]], None)
+    console.print()
+
+
+def _print_overshoot(console: Console, rows: Sequence[dict[str, Any]]) -> None:
+    """Print what the drawdown breaker does not save."""
+    if not rows:
+        return
+    say(console, "what the drawdown breaker does not save", style="bold")
+    for place, row in enumerate(rows):
+        world = f"world {place}: " if len(rows) > 1 else ""
+        say(
+            console,
+            f"{world}trigger {shown(row['trigger'], '$')}, tripped on {percent(row['tripped'])} of paths",
+        )
+    columns = [
+        Column(
+            "past the trigger",
+            [f"{where}" for _ in rows for where in ("at the trip", "in the end")],
+            text=True,
+        )
+    ]
+    parts = [row[name] for row in rows for name in ("at_the_trip", "in_the_end")]
+    columns += [Column(name, [shown(part[name], "$") for part in parts]) for name in parts[0]]
     print_table(console, columns, [], None)
     console.print()
 

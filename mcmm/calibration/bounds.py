@@ -28,7 +28,7 @@ from mcmm.expressions import Event
 from mcmm.moments import FloatArray, tree_sum
 from mcmm.objectives import Objective, Statistic
 from mcmm.question import LOOKS, Limit, Question
-from mcmm.statistics import expected_shortfall, proportion
+from mcmm.statistics import expected_shortfall
 
 __all__ = [
     "Look",
@@ -179,9 +179,7 @@ def bounds(reading: Reading, alpha_low: float, alpha_high: float) -> tuple[float
     if reading.hits >= 0:
         if not reading.bounded:
             return 0.0, 1.0
-        low = proportion(reading.hits, reading.count, 1.0 - alpha_low, "lower").low
-        high = proportion(reading.hits, reading.count, 1.0 - alpha_high, "upper").high
-        return _rounded(low), _rounded(high)
+        return _exact(reading.hits, reading.count, alpha_low, alpha_high)
     if not reading.bounded:
         return -math.inf, math.inf
     from scipy.stats import t
@@ -195,6 +193,15 @@ def bounds(reading: Reading, alpha_low: float, alpha_high: float) -> tuple[float
         _rounded(reading.estimate - reach(alpha_low, -reading.skewness)),
         _rounded(reading.estimate + reach(alpha_high, reading.skewness)),
     )
+
+
+def _exact(hits: int, count: int, alpha_low: float, alpha_high: float) -> tuple[float, float]:
+    """Return the bounds of Clopper & Pearson, as quantiles of the beta distribution."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(hits, count - hits + 1, alpha_low)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1.0 - alpha_high)) if hits < count else 1.0
+    return _rounded(low), _rounded(high)
 
 
 def _rounded(value: float) -> float:

@@ -48,7 +48,8 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
         say(console, f"{question.maximize}{where}: {worth[0]} ({interval}).")
     console.print()
     for number, trial in enumerate(document["trials"], start=1):
-        _print_trial(console, question, number, trial)
+        last = number == len(document["trials"])
+        _print_trial(console, question, number, trial, whole=last or len(question.worlds) == 1)
     _print_assumptions(console, question, document["assumptions"])
     _print_overshoot(console, document["breaker"])
     _print_rows(console, question, "around it, as the search saw it", document["frontier"])
@@ -65,12 +66,16 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     )
 
 
-def _print_trial(console: Console, question: Question, number: int, trial: dict[str, Any]) -> None:
+def _print_trial(
+    console: Console, question: Question, number: int, trial: dict[str, Any], *, whole: bool
+) -> None:
     """Print what the fresh paths say of one setting."""
     say(
         console,
         f"{number}. {settings_text(trial['setting'])}: {trial['verdict']} on {trial['paths']:,} fresh paths",
     )
+    if not whole:
+        return
     cells = trial["cells"]
     limits = [question.constraint[cell["constraint"]] for cell in cells]
     columns = [Column("constraint", [constraint_label(limit) for limit in limits], text=True)]

@@ -44,6 +44,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "workers",
     ),
     ("runner",),
+    ("splitting",),
     ("calibration", "estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),

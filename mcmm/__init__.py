@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcmm.runner import sweep as sweep
     from mcmm.scenario import Scenario as Scenario
     from mcmm.simulation import Simulation as Simulation
+    from mcmm.splitting import rare_event as rare_event
     from mcmm.store import SweepResult as SweepResult
     from mcmm.study import Study as Study
     from mcmm.verification import Verification as Verification
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "errors",
+    "rare_event",
     "report",
     "simulate",
     "sweep",
@@ -55,6 +57,7 @@ _HOME = {
     "Study": "mcmm.study",
     "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
+    "rare_event": "mcmm.splitting",
     "report": "mcmm.reports",
     "simulate": "mcmm.engine",
     "sweep": "mcmm.runner",

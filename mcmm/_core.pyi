@@ -40,6 +40,20 @@ class PortfolioPlan:
         stop: NDArray[np.int32] | None = None,
     ) -> None: ...
 
+def state_bytes(plan: Plan) -> int: ...
+def run_until(
+    plan: Plan,
+    seed: int,
+    first_path: int,
+    at_fair: bool,
+    level: float,
+    states: NDArray[np.int8] | None,
+    starts: NDArray[np.int64] | None,
+    entrances: NDArray[np.int8],
+    crossed: NDArray[np.int64],
+    reached: NDArray[np.float64],
+    stop: NDArray[np.int32] | None = None,
+) -> int: ...
 def isa() -> str: ...
 def supported() -> tuple[str, ...]: ...
 def compiler() -> str: ...

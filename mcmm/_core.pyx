@@ -17,7 +17,7 @@ E. Compiled without contraction and without libm's transcendentals, so that ever
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
@@ -415,6 +415,9 @@ cdef PolicyCall call_of(Plan plan, Windows* w):
 
 
 include "kernel/portfolio.pxi"
+
+
+include "kernel/resume.pxi"
 
 
 def isa():

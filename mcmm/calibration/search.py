@@ -269,8 +269,13 @@ def _in_all_axes(run: _Search) -> Found:
     for _ in range(2):
         finalists = [each for margin in (0.0, *MARGINS) for each in _finalists(run, margin, paths)]
         run.look(finalists, run.most, f"searching: {len(set(finalists))} finalists")
-    kept = [run.best(margin, run.most) for margin in MARGINS]
-    return run.found([each.key for each in kept if each is not None], run.most)
+    # What is left is close together: only more paths tell which is best.
+    final = min(2 * run.most, run.question.paths)
+    finalists = [each for margin in (0.0, *MARGINS) for each in _finalists(run, margin, run.most)]
+    run.look(finalists, final, f"searching: {len(set(finalists))} finalists, once more")
+    kept = [run.best(margin, final) or run.best(margin, run.most) for margin in MARGINS]
+    best_known = final if run.best(0.0, final) is not None else run.most
+    return run.found([each.key for each in kept if each is not None], best_known)
 
 
 def _finalists(run: _Search, margin: float, paths: int) -> list[Key]:
@@ -278,7 +283,7 @@ def _finalists(run: _Search, margin: float, paths: int) -> list[Key]:
     seen = [each for each in run.seen.values() if each.paths >= paths and run.keeps(each, margin)]
     seen.sort(key=lambda each: each.objective, reverse=True)
     guess = _expected_best(run, margin, paths)
-    found = [each.key for each in seen[:2]] + ([guess] if guess is not None else [])
+    found = [each.key for each in seen[:3]] + ([guess] if guess is not None else [])
     return found or [run.least_violated(paths).key]
 
 

@@ -105,6 +105,16 @@ def test_points_that_break_a_constraint_are_left_out() -> None:
     assert study(derived).count == 9
 
 
+def test_constraints_join_the_settings_of_several_markets() -> None:
+    markets = [{"name": "cut-25"}, {"name": "50", "quoting": {"base_spread": 0.06}}]
+    one, other = f"markets.cut-25.{SPREAD}", f"markets.50.{SPREAD}"
+    found = study(
+        {"axes": {one: [0.02, 0.04, 0.08]}, "constraints": [f"2*{one}-0.02<={other}"]},
+        scenario={"steps": 10, "markets": markets},
+    )
+    assert rows(found) == [(0.02,), (0.04,)]
+
+
 def test_the_points_of_sobol_indices_are_saltellis() -> None:
     found = study({"design": "sobol_indices", "samples": 4, "axes": AXES})
     assert found.count == 4 * 5

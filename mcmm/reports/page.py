@@ -267,6 +267,9 @@ def _notes(findings: Findings) -> list[str]:
         notes.append(
             f"The 99% tail rests on {tail} path{'s' * (tail != 1)} of each point: read it with care."
         )
+    precision = findings.result.study.precision
+    if precision is not None:
+        notes.append(precision.note(findings.result.summary, describe(precision.column)))
     return notes
 
 

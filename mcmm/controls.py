@@ -71,16 +71,20 @@ def controls_known(scenario: Scenario) -> bool:
     -------
     bool
         False where in any market takers know the outcome, or come from a tape, which may know what comes.
-        False too where the markets of a portfolio with process `logit` are correlated and act on each other
-        through the portfolio's limits: what one market's price says of another's is not in that one's fair
-        value then.
+        False too where the markets of a portfolio with process `logit` are correlated and act on each other,
+        through the portfolio's limits or a policy of the user's: what one market's price says of another's is
+        not in that one's fair value then.
     """
     markets = scenario.by_market().values()
     if not all(_takers_learn_nothing_early(market.flow) for market in markets):
         return False
     portfolio = scenario.portfolio
-    alone = portfolio.exposure_limit == portfolio.drawdown_limit == math.inf
-    if alone or len(markets) < 2 or portfolio.correlation == 0.0:
+    apart = (
+        portfolio.exposure_limit == portfolio.drawdown_limit == math.inf
+        # One function quotes all markets, and may remember in one what it saw in another.
+        and all(market.quoting.policy != "custom" for market in markets)
+    )
+    if apart or len(markets) < 2 or portfolio.correlation == 0.0:
         return True
     # A threshold's or an arithmetic walk is a martingale whatever else is seen. A logit's outcome is drawn
     # first and drives it: who sees the common shock in another market tells the drift from the noise.

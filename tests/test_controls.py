@@ -152,6 +152,8 @@ LINKED: dict[str, Any] = {"correlation": 0.9, "drawdown_limit": 0.5}
         ({}, {}, {"portfolio": LINKED}, False),
         ({}, {}, {"portfolio": {"correlation": 0.9, "exposure_limit": 20.0}}, False),
         ({}, {}, {"portfolio": {"correlation": 0.9}}, True),
+        ({}, {"quoting": {"policy": "custom"}}, {"portfolio": {"correlation": 0.9}}, False),
+        ({}, {}, {"portfolio": {"correlation": 0.0}, "quoting": {"policy": "custom"}}, True),
         ({}, {}, {"portfolio": LINKED | {"correlation": 0.0}}, True),
         ({}, {}, {"portfolio": LINKED, "market": {"process": "threshold"}}, True),
         (

@@ -37,7 +37,8 @@ from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
 from mcmm.errors import StoreError
 from mcmm.moments import BATCHES, Node
 from mcmm.sketch import Sketch
-from mcmm.summaries import Part, Tail, rows_of
+from mcmm.summaries import Part, rows_of
+from mcmm.tails import Tail
 
 __all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"]
 

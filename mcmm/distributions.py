@@ -53,7 +53,7 @@ class Distribution(NamedTuple):
         """Make it of a sorted sample of at least one finite number."""
         count = len(ordered)
         start, width, edges = _edges(float(ordered[0]), float(ordered[-1]), count)
-        below = np.searchsorted(ordered, edges, side="left")
+        below = ordered.searchsorted(edges, side="left")
         return cls(start, width, (below[1:] - below[:-1]).astype(np.float64), ordered[_ranks(count)])
 
     @classmethod

@@ -209,11 +209,13 @@ def sum_paths(const double[:, ::1] values, const int[:, ::1] rows, const int[:, 
                 top -= 1
                 places[top - 1].level += 1
                 places[top - 1].number >>= 1
-    ends = np.cumsum([count, count, count + shape.pairs])
     made = []
     for k in range(top):
-        counts, totals, squares, batches = np.split(found[k].copy(), ends)
-        made.append((places[k].level, places[k].number, counts, totals, squares, batches.reshape(batched, BATCHES)))
+        sums = found[k].copy()
+        made.append((
+            places[k].level, places[k].number, sums[:count], sums[count:2 * count],
+            sums[2 * count:3 * count + shape.pairs], sums[3 * count + shape.pairs:].reshape(batched, BATCHES),
+        ))
     return made
 
 

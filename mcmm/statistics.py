@@ -45,6 +45,7 @@ __all__ = [
     "mean",
     "metric_moments",
     "ordered_quantile",
+    "ordered_quantiles",
     "percent_label",
     "proportion",
     "quantile",
@@ -52,6 +53,7 @@ __all__ = [
     "quantile_interval",
     "rank",
     "shortfall",
+    "shortfalls",
     "sorted_sample",
     "tail_columns",
     "tail_size",
@@ -311,15 +313,22 @@ def tail_size(count: int, level: float) -> tuple[int, float]:
     return math.floor(exact), float(exact)
 
 
+def ordered_quantiles(ordered: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """Return quantiles of sorted samples of one length, shape (..., n) to (..., probabilities)."""
+    count = ordered.shape[-1]
+    found = np.full((*ordered.shape[:-1], len(probabilities)), np.nan)
+    for place, probability in enumerate(probabilities if count else ()):
+        below, weight = rank(count - 1, probability)
+        low = ordered[..., below]
+        found[..., place] = low + weight * (ordered[..., below + 1] - low) if weight else low
+    return found
+
+
 def ordered_quantile(ordered: FloatArray, probability: float) -> float:
     """Return `quantile` of a `sorted_sample`."""
     if not 0.0 <= probability <= 1.0:
         raise InputError(f"probability: must be between 0 and 1, got {probability}")
-    if ordered.size == 0:
-        return math.nan
-    below, weight = rank(ordered.size - 1, probability)
-    low = float(ordered[below])
-    return low + weight * (float(ordered[below + 1]) - low) if weight else low
+    return float(ordered_quantiles(ordered, (probability,))[0])
 
 
 def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
@@ -363,18 +372,26 @@ def shortfall(
     Estimate
         Dollars, a loss positive.
     """
+    value, error = shortfalls(np.float64(boundary), excess, count, level, weights)
+    return Estimate(float(value), float(error), tail_size(count, level)[1])
+
+
+def shortfalls(
+    boundary: npt.ArrayLike, excess: FloatArray, count: int, level: float, weights: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Compute `shortfall` and its error for samples of one size: boundaries (...), excesses (..., k)."""
     whole, size = tail_size(count, level)
-    beyond = float(tree_sum(excess if weights is None else excess * weights)) / size
+    beyond = tree_sum(excess if weights is None else excess * weights) / size
     # 0 - x, and not -x, which would make a -0 of a 0.
-    value = (0.0 - boundary) + beyond
+    value = np.asarray((0.0 - np.asarray(boundary)) + beyond)
     if size <= 1.0:
-        return Estimate(value, math.nan, size)
-    apart = excess - beyond
+        return value, np.full(value.shape, np.nan)
+    apart = excess - beyond[..., np.newaxis]
     squares = apart * apart
-    within = float(tree_sum(squares if weights is None else squares * weights))
+    within = tree_sum(squares if weights is None else squares * weights)
     squared = within + (size - whole) * beyond * beyond
     variance = (squared / (size - 1.0) + level * beyond * beyond) / size
-    return Estimate(value, math.sqrt(variance), size)
+    return value, np.sqrt(variance)
 
 
 def proportion(

@@ -154,10 +154,8 @@ class SweepResult:
 
         Raises
         ------
-        InputError
-            If there is no such point or metric.
-        StoreError
-            If a file is damaged or gone.
+        InputError, StoreError
+            As for `values`.
         """
         import pandas as pd
 
@@ -192,10 +190,8 @@ class SweepResult:
 
         Raises
         ------
-        InputError
-            If there is no such point or metric.
-        StoreError
-            If a file is damaged or gone.
+        InputError, StoreError
+            As for `values`.
         """
         self._check(point, (metric,))
         rounds = self._rounds_of(point)

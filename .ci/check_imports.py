@@ -19,7 +19,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
         *("axes", "console", "expressions", "files", "markets", "metrics", "moments", "schedule", "settings"),
         *("sketch", "tables"),
     ),
-    ("controls", "designs", "distributions", "scenario", "statistics", "summaries"),
+    (
+        *("columns", "controls", "designs", "distributions", "pairs", "scenario", "statistics"),
+        *("summaries",),
+    ),
     ("policies",),
     ("simulation",),
     ("_isa",),

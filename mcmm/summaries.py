@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm import moments
+from mcmm.columns import percent_label
 from mcmm.controls import CONTROLS, regress
 from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
 from mcmm.errors import InputError
@@ -28,7 +29,6 @@ from mcmm.statistics import (
     QUANTILES,
     TAIL_LEVELS,
     ordered_quantile,
-    percent_label,
     rank,
     shortfall,
     sorted_sample,

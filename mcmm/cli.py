@@ -20,6 +20,7 @@ import typer
 from mcmm import __version__, sweep_commands
 from mcmm.arguments import (
     JobsOption,
+    PolicyOption,
     check_jobs,
     check_output,
     check_paths,
@@ -122,14 +123,7 @@ def simulate(
             help="Replay these taker orders: CSV or Parquet, step, side, size, [limit], [fair], [market].",
         ),
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE.py:NAME",
-            help="Who quotes, with quoting.policy custom; or module:name. It runs that code.",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
 ) -> None:
     """Simulate independent paths of one scenario and print what they earn and risk.
 

@@ -347,7 +347,8 @@ class SweepResult:
         values = np.empty((len(names), paths))
         for first in range(0, paths, size):
             end = min(first + size, paths)
-            values[:, first:end] = engine.run_rows(scenario, self.study.seed, first, end - first)[places]
+            rows = engine.run_rows(scenario, self.study.seed, first, end - first, policy=self.study.quoter)
+            values[:, first:end] = rows[places]
         return values
 
 

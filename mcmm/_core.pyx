@@ -415,6 +415,7 @@ cdef PolicyCall call_of(Plan plan, Windows* w):
 
 
 include "kernel/portfolio.pxi"
+include "kernel/sums.pxi"
 
 
 def isa():

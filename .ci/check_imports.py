@@ -20,7 +20,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
         *("axes", "console", "expressions", "files", "markets", "metrics", "moments", "schedule", "settings"),
         *("sketch", "tables"),
     ),
-    ("controls", "designs", "distributions", "scenario", "statistics", "summaries", "tails"),
+    (
+        *("columns", "controls", "designs", "distributions", "pairs", "scenario", "statistics"),
+        *("summaries", "tails"),
+    ),
     ("policies",),
     ("simulation",),
     ("engine", "orders", "plan"),

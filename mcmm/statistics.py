@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm.errors import InputError
-from mcmm.moments import FloatArray, Moments, row_moments, tree_sum
+from mcmm.moments import FloatArray, row_moments, tree_sum
 
 __all__ = [
     "MONEY_METRICS",
@@ -41,21 +41,22 @@ __all__ = [
     "Estimate",
     "Interval",
     "Proportion",
+    "check_share",
     "expected_shortfall",
     "mean",
-    "metric_moments",
+    "ordered_expected_shortfall",
     "ordered_quantile",
+    "ordered_quantile_interval",
     "ordered_quantiles",
-    "percent_label",
+    "ordered_value_at_risk",
     "proportion",
     "quantile",
-    "quantile_columns",
     "quantile_interval",
+    "quantile_ranks",
     "rank",
     "shortfall",
     "shortfalls",
     "sorted_sample",
-    "tail_columns",
     "tail_size",
     "value_at_risk",
     "value_at_risk_interval",
@@ -103,7 +104,7 @@ class Estimate(NamedTuple):
         of a heavy tail (t with 5 degrees) 90% instead of 95% with 5 paths in the tail, 92% with 100. It has
         no bounds where the standard error is not known. Raises InputError unless 0 < confidence < 1.
         """
-        _check_share("confidence", confidence)
+        check_share("confidence", confidence)
         if math.isnan(self.standard_error):
             return Interval(-math.inf, math.inf)
         from scipy.stats import t
@@ -206,16 +207,44 @@ def quantile_interval(sample: npt.ArrayLike, probability: float, confidence: flo
     InputError
         If ``probability`` or ``confidence`` is not strictly between 0 and 1.
     """
-    _check_share("probability", probability)
-    _check_share("confidence", confidence)
-    ordered = sorted_sample(sample)
-    if ordered.size == 0:
-        return Interval(-math.inf, math.inf)
+    return ordered_quantile_interval(sorted_sample(sample), probability, confidence)
+
+
+def ordered_quantile_interval(ordered: FloatArray, probability: float, confidence: float = 0.95) -> Interval:
+    """Return `quantile_interval` of a `sorted_sample`."""
+    low, high = quantile_ranks(ordered.size, probability, confidence)
+    return Interval(
+        float(ordered[low]) if low >= 0 else -math.inf,
+        float(ordered[high]) if high < ordered.size else math.inf,
+    )
+
+
+@lru_cache(maxsize=1024)
+def quantile_ranks(count: int, probability: float, confidence: float = 0.95) -> tuple[int, int]:
+    """Return the places of the two order statistics that bound a quantile, see `quantile_interval`.
+
+    Parameters
+    ----------
+    count : int
+        Size of the sample, >= 0.
+    probability, confidence : float
+        Strictly between 0 and 1.
+
+    Returns
+    -------
+    tuple of int
+        Places in the sorted sample, the smallest 0; -1 and ``count`` where no order statistic bounds it.
+    """
+    check_share("probability", probability)
+    check_share("confidence", confidence)
+    if count == 0:
+        return -1, 0
     from scipy.stats import quantile_test
 
-    found: Any = quantile_test(ordered, p=probability).confidence_interval(confidence)
+    # The ranks depend on the size alone, so that a sample of places gives them.
+    found: Any = quantile_test(np.arange(count), p=probability).confidence_interval(confidence)
     low, high = float(found.low), float(found.high)
-    return Interval(-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
+    return -1 if math.isnan(low) else int(low), count if math.isnan(high) else int(high)
 
 
 def value_at_risk(pnl: npt.ArrayLike, level: float) -> float:
@@ -238,7 +267,7 @@ def value_at_risk(pnl: npt.ArrayLike, level: float) -> float:
     InputError
         If ``level`` is not strictly between 0 and 1.
     """
-    return _ordered_value_at_risk(sorted_sample(pnl), level)
+    return ordered_value_at_risk(sorted_sample(pnl), level)
 
 
 def value_at_risk_interval(pnl: npt.ArrayLike, level: float, confidence: float = 0.95) -> Interval:
@@ -261,7 +290,7 @@ def value_at_risk_interval(pnl: npt.ArrayLike, level: float, confidence: float =
     InputError
         If ``level`` or ``confidence`` is not strictly between 0 and 1.
     """
-    _check_share("level", level)
+    check_share("level", level)
     return quantile_interval(0.0 - np.asarray(pnl, dtype=np.float64), level, confidence)
 
 
@@ -290,7 +319,7 @@ def expected_shortfall(pnl: npt.ArrayLike, level: float) -> Estimate:
     InputError
         If ``level`` is not strictly between 0 and 1.
     """
-    return _ordered_expected_shortfall(sorted_sample(pnl), level)
+    return ordered_expected_shortfall(sorted_sample(pnl), level)
 
 
 @lru_cache(maxsize=256)
@@ -331,8 +360,9 @@ def ordered_quantile(ordered: FloatArray, probability: float) -> float:
     return float(ordered_quantiles(ordered, (probability,))[0])
 
 
-def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
-    _check_share("level", level)
+def ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
+    """Return `value_at_risk` of a `sorted_sample` of pnl."""
+    check_share("level", level)
     if ordered.size == 0:
         return math.nan
     whole, _ = tail_size(ordered.size, level)
@@ -340,8 +370,9 @@ def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
     return 0.0 - float(ordered[whole])
 
 
-def _ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
-    _check_share("level", level)
+def ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
+    """Return `expected_shortfall` of a `sorted_sample` of pnl."""
+    check_share("level", level)
     if ordered.size == 0:
         return Estimate(math.nan, math.nan, 0.0)
     whole, _ = tail_size(ordered.size, level)
@@ -423,7 +454,7 @@ def proportion(
     InputError
         If the counts, ``confidence`` or ``bound`` are out of range.
     """
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     if not 0 <= hits <= count:
         raise InputError(f"hits: must be between 0 and count ({count}), got {hits}")
     alternatives: dict[str, Literal["two-sided", "less", "greater"]]
@@ -445,54 +476,7 @@ def _chance(hits: int, count: int) -> tuple[float, float]:
     return value, math.sqrt(value * (1.0 - value) / count)
 
 
-def _check_share(name: str, share: float) -> None:
+def check_share(name: str, share: float) -> None:
+    """Refuse what is not strictly between 0 and 1."""
     if not 0.0 < share < 1.0:
         raise InputError(f"{name}: must be strictly between 0 and 1, got {share}")
-
-
-@lru_cache(maxsize=64)
-def percent_label(share: float) -> str:
-    """Write a share as a percentage for a column's name: 0.01 is "01", 0.5 "50", 0.995 "99.5"."""
-    percent = f"{float(_decimal(share) * 100):.10g}"
-    return percent.zfill(2) if "." not in percent else percent
-
-
-def metric_moments(values: FloatArray, names: Sequence[str]) -> Moments:
-    """Moments of each metric over the paths it applies to (where halt_step is -1, it does not).
-
-    Parameters
-    ----------
-    values : ndarray of shape (metrics, paths)
-        NaN is left out.
-    names : sequence of str
-        The metrics' names, one a row.
-
-    Returns
-    -------
-    Moments
-        Arrays of shape (metrics,).
-    """
-    found = row_moments(values)
-    for index, name in enumerate(names):
-        if name.rpartition(".")[2] != "halt_step":
-            continue
-        halted = np.where(values[index] < 0.0, np.nan, values[index])
-        for column, replacement in zip(found, row_moments(halted[np.newaxis, :]), strict=True):
-            column[index] = replacement[0]
-    return found
-
-
-def quantile_columns(ordered: FloatArray, probabilities: Sequence[float] = QUANTILES) -> dict[str, float]:
-    """Quantiles of a `sorted_sample`, by column name: p01, p05, p50, ..."""
-    return {f"p{percent_label(share)}": ordered_quantile(ordered, share) for share in probabilities}
-
-
-def tail_columns(ordered: FloatArray, levels: Sequence[float] = TAIL_LEVELS) -> dict[str, float]:
-    """Value at risk and expected shortfall of a `sorted_sample` of pnl, by column name."""
-    labelled = [(percent_label(level), level) for level in levels]
-    columns = {f"value_at_risk_{label}": _ordered_value_at_risk(ordered, level) for label, level in labelled}
-    for label, level in labelled:
-        shortfall = _ordered_expected_shortfall(ordered, level)
-        columns[f"expected_shortfall_{label}"] = shortfall.value
-        columns[f"expected_shortfall_{label}_standard_error"] = shortfall.standard_error
-    return columns

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mcmm.columns import percent_label
 from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
 from mcmm.sketch import Sketch
 from mcmm.statistics import (
@@ -15,7 +16,6 @@ from mcmm.statistics import (
     QUANTILES,
     TAIL_LEVELS,
     ordered_quantiles,
-    percent_label,
     rank,
     shortfall,
     shortfalls,

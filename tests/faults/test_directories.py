@@ -1,4 +1,4 @@
-"""Run directories that a sweep cannot use or must mend, through the command: a line that says so, nothing harmed."""
+"""Run directories that a sweep cannot use or must mend, through the command: one line that says so."""
 
 from __future__ import annotations
 
@@ -173,4 +173,8 @@ def test_a_read_only_directory_is_told(tmp_path: Path, life: str) -> None:
     assert out.startswith(f"InputError {run}")
     assert "Permission denied" in out
     assert len(out.splitlines()) == 1
-    assert [path.name for path in run.iterdir()] == [] if life == "empty" else not list(run.rglob("*.parquet.tmp"))
+    assert (
+        [path.name for path in run.iterdir()] == []
+        if life == "empty"
+        else not list(run.rglob("*.parquet.tmp"))
+    )

@@ -119,24 +119,7 @@ cdef void open_windows(Windows* w, const Settings* s) noexcept nogil:
             w.loss_ring[i] = -INFINITY
 
 
-cdef class PolicyCall:
-    """A policy written in Python, for one run on one thread; an exception of its own waits here for the run's end."""
-
-    cdef object function, error
-
-    def __init__(self, function):
-        self.function = function
-        self.error = None
-
-
-cdef bint call_python(void* call, Py_ssize_t step) noexcept with gil:
-    cdef PolicyCall policy = <PolicyCall>call
-    try:
-        policy.function(step)
-    except BaseException as error:
-        policy.error = error
-        return False
-    return True
+include "kernel/custom.pxi"
 
 
 include "kernel/step.pxi"
@@ -335,9 +318,10 @@ cdef class Plan:
         The schedule, the first piece from step 0 on (kernel/state.pxd).
     policy_settings : contiguous array of float64, or None
         What a policy of one's own is handed beside its rows.
-    policy : PyCapsule or callable, or None
-        A QuoteFunction (kernel/state.pxd); or called with the rows of a run, as a writable memoryview of shape
-        (POLICY_ROWS, BLOCK), to return what is called with each step.
+    policy : tuple (PyCapsule or None, callable), or None
+        A QuoteFunction (kernel/state.pxd) if it is compiled; and what is called at the beginning of a run. It returns
+        the rows of the run, an array of float64 of shape (POLICY_ROWS, BLOCK), or None if it is compiled; and what is
+        called with the step and 0 to quote, or the step and what the QuoteFunction returned to raise.
     """
 
     cdef Settings settings
@@ -365,8 +349,9 @@ cdef class Plan:
             self.tables.piece_rows = &pieces[0, 0]
         if self.settings.policy == CUSTOM:
             self.tables.custom.settings = &policy_settings[0]
-            if not callable(policy):
-                self.tables.custom.function = <QuoteFunction>PyCapsule_GetPointer(policy, PyCapsule_GetName(policy))
+            capsule = policy[0]
+            if capsule is not None:
+                self.tables.custom.function = <QuoteFunction>PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
 
     def run(
         self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, ::1] trace=None, int[::1] stop=None
@@ -415,18 +400,22 @@ cdef class Plan:
 
 
 cdef PolicyCall call_of(Plan plan, Windows* w):
-    """The Python call that quotes for this plan in one run, or None; the windows point to it."""
+    """The Python of this plan's policy for one run, or None; the windows point to it and to its rows."""
     cdef PolicyCall call
-    cdef double[:, ::1] shown
-    if w.view == NULL or plan.tables.custom.function != NULL:
+    if w.view == NULL:
         return None
-    shown = <double[:VIEW_ROWS, :LANES]>w.view
-    call = PolicyCall(plan.owned[4](shown))
+    rows, function = plan.owned[4][1]()
+    call = PolicyCall(function, rows)
+    if rows is not None:
+        if rows.shape != (VIEW_ROWS, LANES):
+            raise ValueError("the rows of a policy do not have the core's shape")
+        w.view = &call.rows[0, 0]
     w.call = <void*>call
     return call
 
 
 include "kernel/portfolio.pxi"
+include "kernel/sums.pxi"
 
 
 def isa():

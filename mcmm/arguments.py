@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JobsOption",
+    "PolicyOption",
     "check_jobs",
     "check_output",
     "check_paths",
@@ -27,6 +28,14 @@ __all__ = [
 
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", metavar="N", help="Workers; -1 is one a core. No result depends on it.")
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE.py:NAME",
+        help="Who quotes, with quoting.policy custom; or module:name. It runs that code.",
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ import typer
 from mcmm import __version__, sweep_commands
 from mcmm.arguments import (
     JobsOption,
+    PolicyOption,
     check_jobs,
     check_output,
     check_paths,
@@ -122,14 +123,7 @@ def simulate(
             help="Replay these taker orders: CSV or Parquet, step, side, size, [limit], [fair], [market].",
         ),
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE.py:NAME",
-            help="Who quotes, with quoting.policy custom; or module:name. It runs that code.",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
 ) -> None:
     """Simulate independent paths of one scenario and print what they earn and risk.
 
@@ -207,6 +201,7 @@ def report(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Where to write the page; RUN/report.html if not given."),
     ] = None,
+    policy: PolicyOption = None,
 ) -> None:
     """Report a stored run again: in the terminal and, for a sweep, as one self-contained HTML page."""
     if run.suffix == ".parquet" and not run.is_dir():
@@ -224,7 +219,8 @@ def report(
     from mcmm.store import SweepResult
 
     page = html if html is not None else run / "report.html"
-    result = SweepResult.load(run)
+    result = SweepResult.load(run, policy)
+    result.study.quoted_by(policy)
     check_output(page)
     make_report(result, html=page)
     typer.echo(f"wrote {page}")

@@ -5,7 +5,8 @@ fair value (pnl_settled - pnl_fair), are gains from holding a martingale. The in
 decided before the step's move, by anything but the outcome, so on average both are exactly 0, whatever the
 maker, its limits and breakers do: a halted path holds what it holds, and that is worth its fair value; one
 that flattens trades at its fair value, less a slippage that counts as spread_pnl. Takers who know the outcome
-break it, for then the maker's inventory leans against the outcome; there the controls are switched off.
+break it, for then the maker's inventory leans against the outcome; limits on the sum of correlated markets
+may break it too. There the controls are switched off (`controls_known`).
 
 With the controls' sample means in hand, the mean of a result Y is estimated by mean(Y) - b . mean(controls),
 b the coefficients of Y's regression on them: unbiased up to terms of order 1/n, with the regression's
@@ -16,13 +17,14 @@ increase the efficiency of Monte Carlo simulations", Management Science 27, 1981
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
+    from mcmm.tables import Flow
 
 __all__ = ["CONTROLS", "Controlled", "controls_known", "regress"]
 
@@ -68,27 +70,32 @@ def controls_known(scenario: Scenario) -> bool:
     Returns
     -------
     bool
-        False where takers know the outcome. False too where the markets of a portfolio with process `logit`
-        are correlated and act on each other through the portfolio's limits: what one market's price says of
-        another's is not in that one's fair value then.
+        False where in any market takers know the outcome, or come from a tape, which may know what comes.
+        False too where the markets of a portfolio with process `logit` are correlated and act on each other,
+        through the portfolio's limits or a policy of the user's: what one market's price says of another's is
+        not in that one's fair value then.
     """
-    markets = getattr(scenario, "markets", None) or ()
-    flows = [scenario.flow, *(flow for market in markets if (flow := _part(market, "flow")) is not None)]
-    if any(
-        _part(flow, "informed_know") == "outcome" and _part(flow, "informed_fraction") != 0.0
-        for flow in flows
-    ):
+    markets = scenario.by_market().values()
+    if not all(_takers_learn_nothing_early(market.flow) for market in markets):
         return False
-    portfolio = getattr(scenario, "portfolio", None)
-    if portfolio is None or not _part(portfolio, "correlation"):
+    portfolio = scenario.portfolio
+    apart = (
+        portfolio.exposure_limit == portfolio.drawdown_limit == math.inf
+        # One function quotes all markets, and may remember in one what it saw in another.
+        and all(market.quoting.policy != "custom" for market in markets)
+    )
+    if apart or len(markets) < 2 or portfolio.correlation == 0.0:
         return True
-    limits = (_part(portfolio, name) for name in ("exposure_limit", "drawdown_limit"))
-    return scenario.market.process == "threshold" or all(limit in (None, math.inf) for limit in limits)
+    # A threshold's or an arithmetic walk is a martingale whatever else is seen. A logit's outcome is drawn
+    # first and drives it: who sees the common shock in another market tells the drift from the noise.
+    return all(market.market.process != "logit" for market in markets)
 
 
-def _part(table: Any, name: str) -> Any:
-    """Return a part of a table, which may be a mapping or leave it out."""
-    return table.get(name) if isinstance(table, dict) else getattr(table, name, None)
+def _takers_learn_nothing_early(flow: Flow) -> bool:
+    """Tell whether takers know no more than the fair value of their own step."""
+    if flow.model == "takers":
+        return flow.informed_know != "outcome" or flow.informed_fraction == 0.0
+    return flow.model != "replay"
 
 
 def regress(

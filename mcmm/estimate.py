@@ -59,7 +59,7 @@ class Estimate:
     workers: int
 
 
-def estimate(study: Study, out: str | Path | None = None, jobs: int = -1) -> Estimate:
+def estimate(study: Study, out: str | Path | None = None, jobs: int = -1, policy: object = None) -> Estimate:
     """Tell what a sweep will take, without writing anything.
 
     Parameters
@@ -70,6 +70,8 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1) -> Est
         The run directory, whose finished chunks need not be computed.
     jobs : int
         Workers on this machine; -1 for one a core. A cluster is not asked.
+    policy : LowLevelCallable, Numba cfunc, callable or str, optional
+        Who quotes where ``quoting.policy`` is custom.
 
     Returns
     -------
@@ -85,6 +87,7 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1) -> Est
     MCMMError
         If a point cannot be simulated.
     """
+    study = study.quoted_by(policy)
     workers = Workers("threading", jobs, None)
     first = Round(Path("."), study, 0, range(study.count))
     if out is not None and (Path(out) / MANIFEST).exists():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmm._isa import core
+from mcmm.errors import InputError
 from mcmm.policies import policy_settings
 from mcmm.schedule import multiplier, turns
 
@@ -291,8 +292,10 @@ def _market_plan(
     # A policy of one's own may quote any size.
     largest = flow.size_max if quoting.policy == "custom" else quote_size
     thresholds, searched = size_thresholds(flow, largest), _searched(flow, largest)
-    if policy is None or quoting.policy != "custom":
+    if quoting.policy != "custom":
         return core.Plan(fields, thresholds, searched, orders, _pieces(scenario))
+    if policy is None:
+        raise InputError('policy: must be given with quoting.policy "custom", got None')
     handed, function = policy_settings(scenario), policy.core_argument(scenario)
     return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcmm.errors import InputError
+from mcmm.errors import InputError, MCMMError
 
 if TYPE_CHECKING:
     from mcmm.scenario import Scenario
@@ -28,9 +29,11 @@ __all__ = [
     "LANES",
     "ROWS",
     "SETTINGS",
+    "SIGNATURE",
     "STATE_ROWS",
     "Policy",
     "QuoteView",
+    "checked_policy",
     "numba_policy",
     "policy_of",
     "row",
@@ -73,9 +76,11 @@ SETTINGS: tuple[str, ...] = (
 )
 """The settings a policy is handed, in this order, before the scenario's own ``quoting.parameters``."""
 
-SIGNATURE = "void (double *, double *, long long, long long)"
-"""What a compiled policy is called with: rows, settings, step, steps."""
-_SAME = {SIGNATURE, "void (double *, double *, long, long)", "void (double *, double *, int64_t, int64_t)"}
+SIGNATURE = "int (double *, double *, long long, long long)"
+"""What a compiled policy is called with: rows, settings, step, steps. It returns 0, or ends the run."""
+_SAME = {SIGNATURE, "int (double *, double *, long, long)", "int (double *, double *, int64_t, int64_t)"}
+_RAISED = 1
+"""What `numba_policy` returns for an exception."""
 
 
 def row(name: str) -> int:
@@ -109,12 +114,23 @@ class QuoteView:
     """
 
     def __init__(self, rows: FloatArray, scenario: Scenario) -> None:
+        self._rows = rows
         for index, name in enumerate((*READ, *WRITTEN)):
             setattr(self, name, rows[index])
         self.state = rows[len(READ) + len(WRITTEN) :]
         self.step, self.steps = 0, scenario.steps
         self.settings = {name: float(scenario.get(name)) for name in SETTINGS}
         self.parameters = tuple(scenario.quoting.parameters)
+
+    def check(self, policy: str) -> None:
+        """Raise InputError where a name was bound to another array, which the core would never see."""
+        for index, name in enumerate(WRITTEN, start=len(READ)):
+            there = getattr(self, name)
+            if not (isinstance(there, np.ndarray) and np.shares_memory(there, self._rows[index])):
+                raise InputError(
+                    f"policy: {policy} must write view.{name} in place (view.{name}[:] = ...), "
+                    f"got view.{name} = {type(there).__name__}"
+                )
 
     mid: FloatArray
     inventory: FloatArray
@@ -139,44 +155,66 @@ class Policy:
     Attributes
     ----------
     name : str
-        ``module:name``, as results record it.
+        ``module:name`` or ``file.py:name``, as results record it.
     digest : str
-        A SHA-256 of its source where that is known, else "".
+        A SHA-256 of its source, of the whole file where it was found by name; "" if it is not known.
     function : PyCapsule or callable
         Compiled; or plain Python, called with a `QuoteView`.
     keep : object
         What must live as long as the function.
+    place : str
+        Where another process finds it: the name with the file's whole path; "" if it has no name.
     """
 
     name: str
     digest: str
     function: Any
     keep: Any
+    place: str = ""
 
-    def core_argument(self, scenario: Scenario) -> Any:
-        """Return what the core's plan takes."""
-        if not callable(self.function):
-            return self.function
-        quote = self.function
+    def __reduce__(self) -> tuple[Any, tuple[str, str, str]]:
+        """Send its name to another process, which must find the same source there."""
+        return _found_again, (self.place, self.name, self.digest)
 
-        def begin(rows: Any) -> Callable[[int], None]:
-            view = QuoteView(np.asarray(rows), scenario)
+    def core_argument(self, scenario: Scenario) -> tuple[Any, Callable[[], tuple[Any, Any]]]:
+        """Return what the core's plan takes: the compiled function or None, and what begins a run."""
+        if callable(self.function):
+            return None, lambda: self._quoting(scenario)
+        return self.function, lambda: (None, self._failed)
 
-            def call(step: int) -> None:
-                view.step = step
-                try:
-                    quote(view)
-                except Exception as error:
-                    error.add_note(f"in policy {self.name}, step {step}")
-                    raise
+    def _quoting(self, scenario: Scenario) -> tuple[FloatArray, Callable[[int, int], None]]:
+        """Return the rows of a run, and what quotes in them."""
+        # An array of NumPy's own: a policy may keep what it is shown, and look at it when the run is over.
+        rows = np.zeros((len(ROWS), LANES))
+        view, quote = QuoteView(rows, scenario), self.function
 
-            return call
+        def call(step: int, _: int) -> None:
+            view.step = step
+            try:
+                quote(view)
+            except Exception as error:
+                error.add_note(f"in policy {self.name}, step {step}")
+                raise
+            view.check(self.name)
 
-        return begin
+        return rows, call
+
+    def _failed(self, step: int, code: int) -> None:
+        why = (
+            "it raised an exception: as plain Python, without numba_policy, it says which"
+            if code == _RAISED and hasattr(self.keep, "_policy")
+            else f"it returned {code}, which must be 0"
+        )
+        raise MCMMError(f"policy: {self.name} failed in step {step}: {why}")
 
     def provenance(self) -> dict[str, str]:
         """Return what results record of it."""
         return {"policy": self.name, "policy_digest": self.digest}
+
+    @property
+    def mark(self) -> str:
+        """What tells it from another: its name and its digest."""
+        return f"{self.name} sha256:{self.digest}" if self.digest else self.name
 
 
 def policy_settings(scenario: Scenario) -> FloatArray:
@@ -208,19 +246,33 @@ def policy_of(policy: object, scenario: Scenario) -> Policy | None:
         If one is missing or not wanted, cannot be imported, or has another signature.
     """
     wanted = any(market.quoting.policy == "custom" for market in scenario.by_market().values())
-    if policy is None or not wanted:
+    return checked_policy(
+        policy, wanted, f'a scenario with quoting.policy "custom", got "{scenario.quoting.policy}"'
+    )
+
+
+def checked_policy(policy: object, wanted: bool, needs: str) -> Policy | None:
+    """Return the policy if it is one; InputError if not, if it is missing, or if none is wanted."""
+    if policy is None:
         if wanted:
             raise InputError('policy: must be given with quoting.policy "custom", got None')
-        if policy is not None:
-            raise InputError(
-                f'policy: needs a scenario with quoting.policy "custom", got "{scenario.quoting.policy}"'
-            )
         return None
+    if not wanted:
+        raise InputError(f"policy: needs {needs}")
     if isinstance(policy, Policy):
         return policy
     if isinstance(policy, str):
         return _imported(policy)
-    return _made(policy, _name(policy))
+    return _made(policy, _name(policy), _digest(policy))
+
+
+def _found_again(place: str, name: str, digest: str) -> Policy:
+    found = _imported(place)
+    if found.digest != digest:
+        raise InputError(
+            f"policy: {name} is another one on {platform.node()}: its source differs from the sender's"
+        )
+    return replace(found, name=name)
 
 
 def _imported(text: str) -> Policy:
@@ -233,7 +285,12 @@ def _imported(text: str) -> Policy:
         raise InputError(f"policy: {place} cannot be imported: {error}") from None
     if not hasattr(module, name):
         raise InputError(f"policy: {place} has no {name}")
-    return _made(getattr(module, name), text)
+    try:
+        source = Path(module.__file__ or "").read_bytes()
+    except OSError:
+        source = b""
+    made = _made(getattr(module, name), text, hashlib.sha256(source).hexdigest() if source else "")
+    return replace(made, place=f"{Path(place).resolve()}:{name}" if place.endswith(".py") else text)
 
 
 def _from_file(path: str) -> ModuleType:
@@ -247,7 +304,7 @@ def _from_file(path: str) -> ModuleType:
     return module
 
 
-def _made(policy: Any, name: str) -> Policy:
+def _made(policy: Any, name: str, digest: str) -> Policy:
     capsule = policy
     if hasattr(policy, "address") and hasattr(policy, "ctypes"):  # Numba's cfunc
         from scipy import LowLevelCallable
@@ -257,13 +314,13 @@ def _made(policy: Any, name: str) -> Policy:
         signature = " ".join(str(capsule.signature).replace("const ", "").split())
         if signature not in _SAME:
             raise InputError(f"policy: {name} must have the signature {SIGNATURE!r}, got {signature!r}")
-        return Policy(name, _digest(policy), tuple.__getitem__(capsule, 0), policy)
+        return Policy(name, digest, tuple.__getitem__(capsule, 0), policy)
     if not callable(policy):
         raise InputError(
             "policy: must be a LowLevelCallable, a Numba cfunc, a function, module:name or file.py:name, "
             f"got {name}"
         )
-    return Policy(name, _digest(policy), policy, policy)
+    return Policy(name, digest, policy, policy)
 
 
 def _name(policy: Any) -> str:
@@ -308,9 +365,14 @@ def numba_policy(function: Callable[..., Any]) -> Any:
     doubles, whole = numba.types.CPointer(numba.types.float64), numba.types.int64
     shape, most = (len(ROWS), LANES), len(SETTINGS) + MAX_PARAMETERS
 
-    def call(rows: Any, settings: Any, step: int, steps: int) -> None:
-        quote(numba.carray(rows, shape), numba.carray(settings, (most,)), step, steps)
+    def call(rows: Any, settings: Any, step: int, steps: int) -> int:
+        # Out of a callback Numba lets no exception: it prints it and goes on.
+        try:
+            quote(numba.carray(rows, shape), numba.carray(settings, (most,)), step, steps)
+        except Exception:
+            return _RAISED
+        return 0
 
-    compiled: Any = numba.cfunc(numba.types.void(doubles, doubles, whole, whole))(call)
+    compiled: Any = numba.cfunc(numba.types.intc(doubles, doubles, whole, whole))(call)
     compiled._policy = function
     return compiled

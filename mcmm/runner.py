@@ -62,6 +62,7 @@ def sweep(
     backend: str = "threading",
     progress: Progress | bool | None = None,
     scheduler: str | None = None,
+    policy: object = None,
 ) -> SweepResult:
     """Run a study, or what is left of it.
 
@@ -84,6 +85,9 @@ def sweep(
     scheduler : str, optional
         The cluster's address: ``"tcp://host:8786"`` for dask; for ray ``"auto"`` or ``"host:6379"``, without
         which ray starts workers on this machine.
+    policy : LowLevelCallable, Numba cfunc, callable or str, optional
+        Who quotes where ``quoting.policy`` is custom, as for `mcmm.simulate`. Other processes need it by
+        name, ``module:name`` or ``file.py:name``, and must find the same source there.
 
     Returns
     -------
@@ -104,6 +108,12 @@ def sweep(
     """
     if not isinstance(study, Study):
         raise InputError(f"study: must be a Study, got {type(study).__name__}")
+    study = study.quoted_by(policy)
+    if backend != "threading" and study.quoter is not None and not study.quoter.place:
+        raise InputError(
+            f"policy: must be module:name or file.py:name with backend {backend}, whose processes look it "
+            f"up, got {study.quoter.name}"
+        )
     workers = Workers(backend, jobs, scheduler)
     path = Path(tempfile.mkdtemp(prefix="mcmm-")) if out is None else Path(out)
     try:
@@ -137,6 +147,7 @@ def task_of(round_: Round, first: int, stop: int) -> Task:
         exact=round_.exact,
         all_rows=study.all_rows,
         keep_paths=study.keep_paths,
+        policy=study.quoter,
     )
 
 

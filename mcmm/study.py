@@ -24,6 +24,7 @@ from mcmm import metrics, settings
 from mcmm.axes import MAX_POINTS, Value
 from mcmm.designs import Design, Grid, Points
 from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
+from mcmm.policies import Policy, checked_policy
 from mcmm.precision import MAX_PATHS, Precision
 from mcmm.refusals import nearest, refusals
 from mcmm.scenario import Scenario
@@ -69,6 +70,9 @@ class Study(BaseModel):
         What the study asks.
     objective : str, optional
         The column of the summary by which reports call a point better (more is better).
+    policy : str, optional
+        Name and digest of who quotes where ``quoting.policy`` is custom, as a run directory records it. No
+        code is looked up by it: `quoted_by` is handed the function, and holds it to this.
 
     Raises
     ------
@@ -95,8 +99,10 @@ class Study(BaseModel):
     seed: int = Field(ge=0, lt=2**64)
     objective: str = "pnl_settled.mean"
     keep_paths: bool = False
+    policy: str = ""
     layout: Design = Field(alias="points")
     _points: Points | Grid = PrivateAttr()
+    _quoter: Policy | None = PrivateAttr(default=None)
 
     def __init__(self, **tables: Any) -> None:
         try:
@@ -193,6 +199,48 @@ class Study(BaseModel):
         study._points = points
         return study
 
+    def quoted_by(self, policy: object) -> Study:
+        """Return the study with the function that quotes where ``quoting.policy`` is custom.
+
+        Parameters
+        ----------
+        policy : LowLevelCallable, Numba cfunc, callable, str or None
+            As for `mcmm.simulate`; None if no point is custom.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            If one is missing, not wanted, no policy, or not the one that the study names.
+        """
+        if self._quoter is not None and policy is None:
+            return self
+        columns = [name for name in self.names if f".{name}".endswith(".quoting.policy")]
+        wanted = any(
+            market.quoting.policy == "custom" for market in self.scenario.by_market().values()
+        ) or any("custom" in self.columns()[name] for name in columns)
+        quoter = checked_policy(policy, wanted, 'a study with quoting.policy "custom" at some point')
+        if quoter is None:
+            return self
+        if self.policy not in ("", quoter.mark):
+            raise InputError(f"policy: must be {self.policy}, as the study has it, got {quoter.mark}")
+        study = self.model_copy(update={"policy": quoter.mark})
+        study._quoter = quoter
+        return study
+
+    @property
+    def quoter(self) -> Policy | None:
+        """What `quoted_by` was handed, or None."""
+        return self._quoter
+
+    def quoter_of(self, scenario: Scenario) -> Policy | None:
+        """Return the quoter if one of the scenario's markets is custom, as `mcmm.simulate` takes it."""
+        custom = any(market.quoting.policy == "custom" for market in scenario.by_market().values())
+        return self._quoter if custom else None
+
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Study:
         """Make a study from nested tables, as `to_dict` returns them."""
@@ -262,6 +310,7 @@ class Study(BaseModel):
             tables["paths"] = self.paths
         else:
             tables["precision"] = self.precision.model_dump(exclude_none=True)
+        tables |= {"policy": self.policy} if self.policy else {}
         return tables | ({"keep_paths": True} if self.keep_paths else {})
 
     @property
@@ -397,6 +446,7 @@ class Study(BaseModel):
             "paths": self.paths,
             "precision": None if self.precision is None else self.precision.model_dump(),
             "seed": self.seed,
+            **({"policy": self.policy} if self.policy else {}),
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

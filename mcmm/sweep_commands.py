@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcmm.arguments import JobsOption, check_jobs
+from mcmm.arguments import JobsOption, PolicyOption, check_jobs
 from mcmm.console import Interrupted, ProgressBar, duration, print_error, rate, size
 from mcmm.errors import InputError
 
@@ -78,6 +78,7 @@ def sweep(
         bool,
         typer.Option("--resume", help="Go on with what is there. It always does; the option is for scripts."),
     ] = False,
+    policy: PolicyOption = None,
 ) -> None:
     """Run a study: every point of its design, streamed to a run directory, then reported.
 
@@ -93,12 +94,12 @@ def sweep(
     check_jobs(jobs)
     directory = out if out is not None else Path("runs") / study.stem
     if dry_run:
-        _print_estimate(loaded, directory, jobs)
+        _print_estimate(loaded.quoted_by(policy), directory, jobs)
         return
     progress = ProgressBar("sweeping")
     try:
         with progress:
-            result = run_sweep(loaded, directory, jobs, backend.value, progress=progress, scheduler=scheduler)
+            result = run_sweep(loaded, directory, jobs, backend.value, progress, scheduler, policy)
         page = directory / "report.html"
         make_report(result, html=page)
     except KeyboardInterrupt:
@@ -141,6 +142,7 @@ def verify(
         int | None, typer.Option("--seed", "-s", metavar="S", help="Choose the same cells as another time.")
     ] = None,
     jobs: JobsOption = -1,
+    policy: PolicyOption = None,
 ) -> None:
     """Compute cells of a stored run again and compare every bit; exit code 1 if one differs.
 
@@ -153,7 +155,9 @@ def verify(
     if cells < 1:
         raise InputError(f"--cells: must be >= 1, got {cells}")
     with ProgressBar("verifying", unit="cells") as progress:
-        found = run_verify(run, None if every else cells, seed=seed, jobs=jobs, progress=progress)
+        found = run_verify(
+            run, None if every else cells, seed=seed, jobs=jobs, progress=progress, policy=policy
+        )
     for name, builds in (("made by", found.made), ("checked by", (found.here,))):
         for build in builds:
             typer.echo(f"{name:<12}" + ", ".join(f"{key} {build[key]}" for key in found.here))

@@ -22,10 +22,12 @@ from mcmm import __version__
 from mcmm.chunks import Chunk, encode
 from mcmm.controls import controls_known
 from mcmm.errors import MCMMError
+from mcmm.markets import varied
 from mcmm.records import Record, encode_records, mark_of
 from mcmm.summaries import Part, summaries_of
 
 if TYPE_CHECKING:
+    from mcmm.policies import Policy
     from mcmm.scenario import Scenario
 
 __all__ = [
@@ -123,6 +125,8 @@ class Task:
         Whether what it takes to compare all means is kept, see `mcmm.study.Study.all_rows`.
     keep_paths : bool
         Whether the rows of all paths are wanted too.
+    policy : Policy or None
+        Who quotes where ``quoting.policy`` is custom.
     """
 
     chunks: tuple[Chunk, ...]
@@ -136,6 +140,13 @@ class Task:
     exact: bool
     all_rows: bool
     keep_paths: bool
+    policy: Policy | None = None
+
+    def scenario_at(self, point: int) -> Scenario:
+        """Return the scenario of a point, which the study has checked."""
+        changes = dict(zip(self.names, self.settings[point], strict=True))
+        made = varied(self.scenario, changes)
+        return self.scenario.replace(changes) if made is None else made
 
     @property
     def first(self) -> int:
@@ -233,8 +244,8 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
             for chunk in task.chunks:
                 parts, known = [], []
                 for point in chunk.range:
-                    scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
-                    values = rows_of(scenario, task.seed, chunk, stop)
+                    scenario = task.scenario_at(point)
+                    values = rows_of(scenario, task.seed, chunk, stop, task.policy)
                     parts.append(
                         Part.of(
                             values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
@@ -299,21 +310,23 @@ def records_of(
     return records, np.stack([each.columns for each in found])
 
 
-def rows_of(scenario: Scenario, seed: int, chunk: Chunk, stop: Stop) -> FloatArray:
+def rows_of(
+    scenario: Scenario, seed: int, chunk: Chunk, stop: Stop, policy: Policy | None = None
+) -> FloatArray:
     """Simulate one point's paths of a chunk, in slices; shape (metrics, paths)."""
     from mcmm import engine
 
     size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
     if chunk.paths <= size:
         stop.check()
-        rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag)
+        rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
         stop.check()
         return rows
     slices = []
     for begin in range(0, chunk.paths, size):
         stop.check()
         paths = min(size, chunk.paths - begin)
-        slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag))
+        slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag, policy))
         stop.check()
     return np.concatenate(slices, axis=1)
 

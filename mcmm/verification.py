@@ -123,6 +123,7 @@ def verify(
     seed: int | None = None,
     jobs: int = -1,
     progress: Progress | None = None,
+    policy: object = None,
 ) -> Verification:
     """Compute cells of a stored run again and compare every bit.
 
@@ -139,6 +140,8 @@ def verify(
         Threads; -1 for one a core.
     progress : callable, optional
         Called as ``progress(cells done, cells in all)`` from this thread.
+    policy : LowLevelCallable, Numba cfunc, callable or str, optional
+        Who quoted in the run, where ``quoting.policy`` is custom; held to the name and digest in it.
 
     Returns
     -------
@@ -155,6 +158,7 @@ def verify(
         raise InputError(f"cells: must be a whole number >= 1, or None for all, got {cells!r}")
     threads = Workers("threading", jobs, None)
     run, manifest = open_run(Path(directory))
+    run.study = run.study.quoted_by(policy)
     summary, damaged = _open(run)
     chosen, total, seed = _choose(run, cells, random.SystemRandom().getrandbits(32) if seed is None else seed)
     differences: list[Difference] = []
@@ -299,7 +303,7 @@ def _check(
     found: list[Difference] = []
     for point in points:
         scenario = study.scenario_at(point)
-        values = simulate(scenario, study.seed, chunk, Stop())
+        values = simulate(scenario, study.seed, chunk, Stop(), study.quoter)
         part = Part.of(values, study.metrics, chunk.first_path, exact=each.exact, all_rows=study.all_rows)
         one = Chunk(chunk.index, point, 1, chunk.first_path, chunk.paths, 0)
         (record,), _ = records_of(one, [part], [controls_known(scenario)], study.metrics, whole)

@@ -87,6 +87,9 @@ class FakeSweep:
     def sensitivity(self, column: str) -> pd.DataFrame:
         return sensitivity(self.study, self.summary, column)
 
+    def rows(self, point: int, metrics: Any, paths: int | None = None) -> np.ndarray:
+        return self._values[point][[NAMES.index(name) for name in metrics]][:, :paths]
+
     def values(self, point: int, metric: str) -> np.ndarray:
         return self._values[point][NAMES.index(metric)]
 
@@ -154,6 +157,11 @@ def market(study: Study, scenario: Scenario) -> np.ndarray:
     rows["final_mid"] = rows["final_probability"] = probability
     rows["outcome"] = outcome
     return np.array([rows[name] for name in NAMES])
+
+
+def quantiles_of(found: dict[str, Any]) -> np.ndarray:
+    """The quantiles of a distribution in a page's data."""
+    return np.cumsum(found["quantiles"]) / 10.0 ** found["digits"]
 
 
 def data_of(html: str) -> dict[str, Any]:

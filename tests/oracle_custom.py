@@ -24,7 +24,8 @@ def books(path: Path, t: int) -> Books:
         "inventory": path.inventory,
         "inventory_ratio": path.inventory_ratio(),
         "imbalance": path.imbalance(),
-        "exposure": path.exposure,
+        # At the fair value it would tell the maker what that is.
+        "exposure": path.exposure if risk.mark == "mid" else exposure_at_mid(path),
         "pnl": path.worth(path.mid),
         "multiplier": path.recovery_multiplier(),
         "bid_multiplier": risk.passive_multiplier if full and path.inventory > 0 else 1.0,
@@ -33,6 +34,12 @@ def books(path: Path, t: int) -> Books:
         "ask_size": min(path.plain_size(-path.inventory), limit + path.inventory),
         "step": t,
     }
+
+
+def exposure_at_mid(path: Path) -> float:
+    """What the inventory can lose from the maker's mid."""
+    q = path.inventory
+    return q * path.mid if q > 0 else abs(q) * (1 - path.mid)
 
 
 def whole(size: float) -> int:

@@ -385,6 +385,7 @@ def size_thresholds(scenario: Scenario) -> tuple[float, ...]:
         total += weight
         upto.append(total)
     one_contract = scenario.quoting.policy == "avellaneda_stoikov" and not scenario.bounded
-    largest_quote = 1 if one_contract else scenario.quoting.quote_size
-    count = min(scenario.flow.size_max, largest_quote) - 1
+    count = scenario.flow.size_max - 1
+    if scenario.quoting.policy != "custom":  # which may quote any size
+        count = min(count, (1 if one_contract else scenario.quoting.quote_size) - 1)
     return tuple(math.floor(x / total * 2**31 + 0.5) / 2**31 for x in upto[:count])

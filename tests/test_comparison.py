@@ -11,9 +11,10 @@ from scipy import stats
 from small_study import small_study
 
 import mcmm
-from mcmm import comparison, moments
+from mcmm import comparison, engine, moments
 from mcmm.comparison import best_set, difference, holm, weighted_mean
 from mcmm.errors import InputError
+from mcmm.metrics import NAMES
 from mcmm.moments import Node
 from mcmm.store import SweepResult
 
@@ -206,6 +207,27 @@ def test_an_interval_with_controls_holds_it_as_often() -> None:
         gains.append(found.variance_reduction)
     assert np.median(gains) > 100
     assert_rate(hits, 0.95)
+
+
+@pytest.mark.parametrize("controls", [True, False])
+def test_an_interval_of_real_paths_holds_it_as_often(controls: bool) -> None:
+    """Two spreads on one market: 500 sweeps of 256 paths, against the difference that all of them show."""
+    repetitions, paths = 500, 256
+    rows = [
+        engine.run_rows(mcmm.Scenario(steps=60).replace({"quoting.base_spread": spread}), 12, 0, 128_000)
+        for spread in (0.04, 0.08)
+    ]
+    fair, settled, inventory = map(NAMES.index, ("pnl_fair", "pnl_settled", "inventory_pnl"))
+    lines = [[each[settled], each[inventory], each[settled] - each[fair]] for each in rows]
+    truth = difference(*(node(*each) for each in reversed(lines)), 0, controls=True).value
+    hits, gains = 0, []
+    for first in range(0, repetitions * paths, paths):
+        one, other = (node(*(line[first : first + paths] for line in each)) for each in reversed(lines))
+        found = difference(one, other, 0, controls=controls)
+        hits += abs(found.value - truth) < stats.t.isf(0.025, found.degrees) * found.standard_error
+        gains.append(found.variance_reduction)
+    assert np.median(gains) > (100 if controls else 2)
+    assert_rate(hits, 0.95, repetitions)
 
 
 def test_holms_familywise_error_is_at_most_5_percent() -> None:

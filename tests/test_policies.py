@@ -12,12 +12,17 @@ import numpy as np
 import oracle
 import pytest
 from oracle_custom import Books
+from typer.testing import CliRunner
 
 import mcmm
 from mcmm._isa import core
-from mcmm.errors import InputError, ScenarioError
+from mcmm.cli import app
+from mcmm.errors import InputError, MCMMError, ScenarioError, StoreError
+from mcmm.estimate import estimate
 from mcmm.metrics import NAMES
 from mcmm.policies import LANES, ROWS, SETTINGS, STATE_ROWS, QuoteView, numba_policy, row
+from mcmm.store import SweepResult
+from mcmm.verification import verify
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
 HARD = {
@@ -42,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no limit": {"risk.inventory_limit": math.inf, "market.tick_size": 0.001},
     "intensity": {"flow.model": "intensity", "flow.intensity_decay": 30.0, "steps": 60},
     "threshold": {"market.process": "threshold", "steps": 90},
+    "marked at the fair value": HARD | {"risk.mark": "fair", "risk.breaker_action": "halt"},
+    "many contracts": {"flow.size_max": 60, "flow.size_mean": 25, "quoting.quote_size": 4, "steps": 60},
 }
 
 
@@ -120,7 +127,7 @@ def odd_in_core(view: QuoteView) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_core_is_the_oracle_whatever_a_policy_writes(variant: str) -> None:
-    scenario = mcmm.Scenario().replace(VARIANTS[variant]).replace({"quoting.policy": "custom", "steps": 60})
+    scenario = mcmm.Scenario().replace(VARIANTS[variant]).replace({"quoting.policy": "custom", "steps": 110})
     core_run = mcmm.simulate(scenario, paths=4, seed=11, trace_paths=4, policy=odd_in_core)
     trades = 0.0
     for path in range(4):
@@ -185,6 +192,83 @@ def test_an_exception_names_the_policy_and_the_step() -> None:
     assert "fails, step 3" in caught.value.__notes__[0]
 
 
+def test_the_fair_value_is_not_shown() -> None:
+    """Neither as it is, nor in what a mark at the fair value makes of the books."""
+
+    def told(mark: str) -> list[float]:
+        seen: list[float] = []
+
+        def look(view: QuoteView) -> None:
+            plain(view)
+            held = np.where(
+                view.inventory > 0, view.inventory * view.mid, abs(view.inventory) * (1 - view.mid)
+            )
+            seen.append(float(np.max(abs(view.exposure - held))))
+
+        changes = {
+            "quoting.policy": "custom",
+            "quoting.reference_weight": 0.1,
+            "risk.mark": mark,
+            "steps": 50,
+        }
+        mcmm.simulate(mcmm.Scenario().replace(changes), paths=64, policy=look)
+        return seen
+
+    assert max(told("fair")) == 0.0
+    # As of the last mark, the maker's mid of one step before.
+    assert max(told("mid")) > 0.0
+
+
+def test_arrays_that_a_policy_keeps_outlive_the_run() -> None:
+    kept: list[Any] = []
+
+    def keep(view: QuoteView) -> None:
+        plain(view)
+        if view.step == 4:
+            kept.append((view.mid, view.bid, view.state, view.mid.copy()))
+
+    mcmm.simulate(mcmm.Scenario(steps=5, quoting={"policy": "custom"}), paths=200, policy=keep)
+    mcmm.simulate(mcmm.Scenario(steps=5), paths=2000)  # what takes the memory that was freed
+    mid, bid, state, copied = kept[-1]
+    np.testing.assert_array_equal(mid, copied)
+    assert (bid < mid).all()
+    assert not state.any()
+
+
+def test_what_is_not_written_in_place_is_refused() -> None:
+    def rebinds(view: QuoteView) -> None:
+        view.bid = view.mid - 0.01
+        view.ask[:] = view.mid + 0.01
+
+    with pytest.raises(InputError, match=r"must write view.bid in place \(.*\), got view.bid = ndarray"):
+        mcmm.simulate(mcmm.Scenario(steps=2, quoting={"policy": "custom"}), paths=1, policy=rebinds)
+
+
+def test_a_compiled_policy_that_fails_ends_the_run() -> None:
+    @numba_policy
+    def raises(rows, settings, step, steps):  # type: ignore[no-untyped-def]
+        if step == 3:
+            raise ValueError("no reason")
+
+    from numba import carray, cfunc, types
+
+    whole, doubles = types.int64, types.CPointer(types.float64)
+
+    @cfunc(types.intc(doubles, doubles, whole, whole))
+    def returns_7(rows, settings, step, steps):  # type: ignore[no-untyped-def]
+        shown = carray(rows, (22, 64))
+        return 7 if step == 5 and shown[6, 0] == 1.0 else 0
+
+    one = {"steps": 10, "quoting": {"policy": "custom"}}
+    two = one | {"markets": [{"name": "fed"}, {"name": "cpi"}]}
+    for tables in (one, two):
+        scenario = mcmm.Scenario.from_dict(tables)
+        with pytest.raises(MCMMError, match=r"raises failed in step 3: it raised an exception"):
+            mcmm.simulate(scenario, paths=1000, jobs=2, policy=raises)
+        with pytest.raises(MCMMError, match=r"returns_7 failed in step 5: it returned 7, which must be 0"):
+            mcmm.simulate(scenario, paths=1, policy=returns_7)
+
+
 def test_what_is_no_policy_is_refused(tmp_path: Path) -> None:
     own = mcmm.Scenario(quoting={"policy": "custom"})
 
@@ -219,3 +303,95 @@ def test_a_policy_is_found_in_a_file(tmp_path: Path) -> None:
     scenario = mcmm.Scenario(steps=2, quoting={"policy": "custom"})
     run = mcmm.simulate(scenario, paths=2, trace_paths=1, policy=f"{source}:wide")
     assert list(run.trace["ask"]) == [0.9, 0.9]
+
+
+def study_of(axes: dict[str, list[Any]], **more: Any) -> mcmm.Study:
+    scenario = {"steps": 40, "quoting": {"policy": "custom"}}
+    return mcmm.Study(name="own", scenario=scenario, paths=300, seed=3, points={"axes": axes}, **more)
+
+
+SPREADS = {"quoting.base_spread": [0.02, 0.06]}
+
+
+@pytest.fixture
+def quotes(tmp_path: Path) -> Path:
+    """A file with two policies, and a study that sweeps them."""
+    source = tmp_path / "my_quotes.py"
+    source.write_text(
+        "def plain(view):\n"
+        "    half = view.settings['quoting.base_spread'] * 0.5 * view.multiplier\n"
+        "    view.bid[:] = view.mid - half\n"
+        "    view.ask[:] = view.mid + half\n"
+        "\n"
+        "def wide(view):\n"
+        "    view.bid[:], view.ask[:] = 0.1, 0.9\n",
+        encoding="utf-8",
+    )
+    return source
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_sweep_quotes_with_it(backend: str, quotes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    named = f"{quotes}:plain"
+    result = mcmm.sweep(study_of(SPREADS, keep_paths=True), run, jobs=2, backend=backend, policy=named)
+    for point in (0, 1):
+        alone = mcmm.simulate(result.study.scenario_at(point), paths=300, seed=3, policy=named)
+        expected = alone.paths["pnl_settled"].to_numpy()
+        np.testing.assert_array_equal(result.values(point, "pnl_settled"), expected)
+    assert verify(run, None, policy=named).same
+    with pytest.raises(InputError, match=r'policy: must be given with quoting.policy "custom", got None'):
+        verify(run, None)
+    with pytest.raises(InputError, match=r"policy: must be .*:plain sha.*, as the study has it, got .*:wide"):
+        verify(run, None, policy=f"{quotes}:wide")
+    with pytest.raises(StoreError, match=r"holds another study \(policy"):
+        mcmm.sweep(study_of(SPREADS, keep_paths=True), run, policy=f"{quotes}:wide")
+    assert estimate(study_of(SPREADS), policy=named).points == 2
+
+
+def test_a_sweep_may_choose_it_at_some_points(quotes: Path) -> None:
+    axes = {"quoting.policy": ["adaptive", "custom"]}
+    study = mcmm.Study(name="own", scenario={"steps": 40}, paths=200, seed=3, points={"axes": axes})
+    result = mcmm.sweep(study, policy=plain)
+    np.testing.assert_array_equal(result.values(0, "pnl"), result.values(1, "pnl"))
+    with pytest.raises(InputError, match=r'policy: must be given with quoting.policy "custom", got None'):
+        mcmm.sweep(study)
+    built_in = mcmm.Study(name="own", scenario={"steps": 4}, paths=2, seed=3, points={"axes": SPREADS})
+    with pytest.raises(InputError, match=r'policy: needs a study with quoting.policy "custom" at some point'):
+        mcmm.sweep(built_in, policy=plain)
+
+
+def test_other_processes_need_it_by_name() -> None:
+    with pytest.raises(
+        InputError, match=r"must be module:name or file.py:name with backend loky, .* got .*:plain"
+    ):
+        mcmm.sweep(study_of(SPREADS), jobs=2, backend="loky", policy=plain)
+
+
+def test_a_run_read_back_asks_for_it_where_it_simulates_again(quotes: Path, tmp_path: Path) -> None:
+    named = f"{quotes}:plain"
+    mcmm.sweep(study_of(SPREADS), tmp_path / "run", policy=named)
+    again = SweepResult.load(tmp_path / "run")
+    assert again.study.policy.startswith(f"{named} sha256:")
+    with pytest.raises(InputError, match=r'policy: must be given with quoting.policy "custom"'):
+        again.values(0, "pnl")
+
+
+def test_the_commands_take_it(quotes: Path, tmp_path: Path) -> None:
+    source = tmp_path / "study.toml"
+    source.write_text(
+        'name = "own"\npaths = 100\nseed = 1\n[scenario]\nsteps = 20\n[scenario.quoting]\npolicy = "custom"\n'
+        '[points.axes]\n"quoting.base_spread" = [0.02, 0.04]\n',
+        encoding="utf-8",
+    )
+    run, named = str(tmp_path / "run"), f"{quotes}:wide"
+    command = CliRunner()
+    assert command.invoke(app, ["sweep", str(source), "--dry-run", "--policy", named]).exit_code == 0
+    found = command.invoke(app, ["sweep", str(source), "--out", run, "--policy", named])
+    assert found.exit_code == 0, found.output
+    assert command.invoke(app, ["verify", run, "--all", "--policy", named]).exit_code == 0
+    assert command.invoke(app, ["report", run, "--policy", named]).exit_code == 0
+    refused = command.invoke(app, ["report", run])
+    assert "policy: must be given" in str(refused.exception)
+    refused = command.invoke(app, ["sweep", str(source), "--out", run])
+    assert refused.exit_code == 2 or isinstance(refused.exception, InputError)

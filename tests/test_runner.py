@@ -40,7 +40,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     core: Rows = engine.run_rows
 
     def run_rows(
-        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray | None = None
+        scenario: mcmm.Scenario,
+        seed: int,
+        first_path: int,
+        paths: int,
+        stop: np.ndarray | None = None,
+        policy: object = None,
     ) -> np.ndarray:
         asked.append((first_path, paths))
         return core(scenario, seed, first_path, paths, stop)
@@ -176,7 +181,9 @@ def test_an_interruption_waits_for_one_slice_at_most(tmp_path: Path, monkeypatch
     core: Rows = engine.run_rows
     running: list[int] = []
 
-    def slow(scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray) -> np.ndarray:
+    def slow(
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray, policy: object
+    ) -> np.ndarray:
         running.append(1)
         time.sleep(0.1)
         rows = core(scenario, seed, first_path, paths, stop)
@@ -216,7 +223,7 @@ def test_a_workers_error_names_the_point(
     core: Rows = engine.run_rows
 
     def faulty(
-        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray
+        scenario: mcmm.Scenario, seed: int, first_path: int, paths: int, stop: np.ndarray, policy: object
     ) -> np.ndarray:
         if scenario.get("quoting.base_spread") == spread:
             raise raised

@@ -7,7 +7,7 @@ hold every policy to them.
 from libc.math cimport NAN
 
 from mcmm.kernel.quoting cimport ask_on_grid, bid_on_grid, whole_size
-from mcmm.kernel.risk cimport pnl_at
+from mcmm.kernel.risk cimport exposure_at, pnl_at
 from mcmm.kernel.special cimport minimum
 from mcmm.kernel.state cimport (
     LANES, STATE_ROWS, V_ASK, V_ASK_MULTIPLIER, V_ASK_SIZE, V_BID, V_BID_MULTIPLIER, V_BID_SIZE, V_EXPOSURE,
@@ -31,9 +31,15 @@ cdef inline void show_books(Block* b, const Settings* s, double* rows) noexcept 
         rows[V_USAGE * LANES + i] = b.usage[i]
         rows[V_IMBALANCE * LANES + i] = b.imbalance[i]
     for i in range(LANES):
-        rows[V_EXPOSURE * LANES + i] = b.exposure[i]
         rows[V_PNL * LANES + i] = pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.mid[i], b.fees[i])
         rows[V_QUOTING * LANES + i] = b.quoting[i]
+    if s.marks_fair:
+        # At the fair value it would show the fair value, which the maker does not know.
+        for i in range(LANES):
+            rows[V_EXPOSURE * LANES + i] = exposure_at(b.inventory[i], b.mid[i])
+    else:
+        for i in range(LANES):
+            rows[V_EXPOSURE * LANES + i] = b.exposure[i]
 
 
 cdef inline void show_multipliers(Block* b, const Settings* s, double* rows) noexcept nogil:

@@ -68,7 +68,8 @@ cdef enum View:
     STATE_ROWS = 8
     VIEW_ROWS = 22
 
-ctypedef void (*QuoteFunction)(double* rows, const double* settings, long long step, long long steps) noexcept nogil
+# A policy of one's own; what it returns is 0, or a number of its own for a quote that it could not make.
+ctypedef int (*QuoteFunction)(double* rows, const double* settings, long long step, long long steps) noexcept nogil
 
 cdef struct Settings:
     Py_ssize_t steps

@@ -126,7 +126,8 @@ cdef void place_named(Block* b, const Settings* s) noexcept nogil:
 
 
 cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
-    """Let a policy of one's own quote; whether it did, for Python may raise."""
+    """Let a policy of one's own quote; whether it did."""
+    cdef int failed
     if s.has_inventory_limit:
         size_by_inventory(b, s)
     else:
@@ -135,15 +136,17 @@ cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, P
     show_multipliers(b, s, w.view)
     show_sizes(b, w.view)
     if t.custom.function != NULL:
-        t.custom.function(w.view, t.custom.settings, step, s.steps)
-    elif not call_python(w.call, step):
+        failed = t.custom.function(w.view, t.custom.settings, step, s.steps)
+        if failed:
+            return call_python(w.call, step, failed)
+    elif not call_python(w.call, step, 0):
         return False
     place_custom(b, s, w.view)
     return True
 
 
 cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
-    """Whether there is a quote: no, only where a policy written in Python raised."""
+    """Whether there is a quote: no, only where a policy of one's own failed."""
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR

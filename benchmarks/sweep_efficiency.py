@@ -1,11 +1,12 @@
 """How much of a sweep is the core's own work: ``python -m benchmarks.sweep_efficiency [CASE] [JOBS]``.
 
-CASE is ``small`` (10,000 points x 1,000 paths x 500 steps), ``big`` (10 points x 1,000,000 paths x 500 steps)
-or a study's file; without one, both and ``sweeps/risk_limits.toml`` are run. The core's time for the study is
-taken from a sample of its chunks, before and after the sweep, on as many threads as the sweep has workers, so
-that what the cores share (memory, heat, neighbours) counts alike. Efficiency is that time over the sweep's
-wall time, summaries, Parquet and resumable files included; beside it stands the same ratio of processor time,
-which neighbours disturb less.
+CASE is ``small`` (10,000 points x 1,000 paths x 500 steps), ``tenth`` (1,000 of them), ``big`` (10 points x
+1,000,000 paths x 500 steps) or a study's file; without one, small, big and ``sweeps/risk_limits.toml``. The
+core's time for the study is taken from a sample of its chunks, before and after the sweep, on as many threads
+as the sweep has workers, so that what the cores share (memory, heat, neighbours) counts alike. Efficiency is
+that time over the sweep's wall time, summaries, Parquet and resumable files included; it asks for a machine
+with nothing else to do. Beside it stands the share of the sweep's own processor time that was spent in the
+core, call by call in the same seconds, which neighbours disturb less.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import mcmm
+from mcmm import engine
 from mcmm.chunks import plan
-from mcmm.engine import cores, run_rows
 
 CASES = {
     "small": ("10,000 points x 1,000 paths x 500 steps", 100, 100, 1_000),
+    "tenth": ("1,000 points x 1,000 paths x 500 steps", 50, 20, 1_000),
     "big": ("10 points x 1,000,000 paths x 500 steps", 5, 2, 1_000_000),
 }
 SAMPLE = 40  # chunks
@@ -46,8 +50,8 @@ def case(name: str) -> mcmm.Study:
     return mcmm.Study(name=title, scenario={"steps": 500}, paths=paths, seed=7, points={"axes": axes})
 
 
-def core_seconds(study: mcmm.Study, jobs: int) -> tuple[float, float]:
-    """The wall time and the processor time that the core alone would take for the study."""
+def core_seconds(study: mcmm.Study, jobs: int) -> float:
+    """The wall time that the core alone would take for the study."""
     cut = plan(study)
     # Multiples of the threads' number, so that none idles at the end.
     count = min(-(-SAMPLE // jobs) * jobs, len(cut))
@@ -56,32 +60,55 @@ def core_seconds(study: mcmm.Study, jobs: int) -> tuple[float, float]:
 
     def work(place: int) -> None:
         for point in chosen[place].range:
-            run_rows(scenarios[point], study.seed, chosen[place].first_path, chosen[place].paths)
+            engine.run_rows(scenarios[point], study.seed, chosen[place].first_path, chosen[place].paths)
 
-    started, processor = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(work, range(count)))
     share = sum(chunk.path_steps for chunk in chosen) / study.path_steps()
-    return (time.perf_counter() - started) / share, (time.process_time() - processor) / share
+    return (time.perf_counter() - started) / share
+
+
+class CoreClock:
+    """Adds up the processor time that threads spend in the core, from ``with`` to its end."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        self._run = engine.run_rows
+
+    def __enter__(self) -> CoreClock:
+        engine.run_rows = self._timed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        engine.run_rows = self._run
+
+    def _timed(self, *arguments: Any, **keywords: Any) -> Any:
+        started = time.thread_time()
+        rows = self._run(*arguments, **keywords)
+        spent = time.thread_time() - started
+        with self._lock:
+            self.seconds += spent
+        return rows
 
 
 def measure(name: str, jobs: int) -> None:
     study = case(name)
     before = core_seconds(study, jobs)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, CoreClock() as clock:
         started, processor = time.perf_counter(), time.process_time()
         result = mcmm.sweep(study, out=Path(folder) / "run", jobs=jobs)
         wall, processor = time.perf_counter() - started, time.process_time() - processor
         files = [path for path in result.directory.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-    alone, processor_alone = (
-        (one + other) / 2 for one, other in zip(before, core_seconds(study, jobs), strict=True)
-    )
+    alone = (before + core_seconds(study, jobs)) / 2
+    beside = processor - clock.seconds
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(
         f"{study.name}: the core alone {alone:.2f} s, the sweep {wall:.2f} s: {alone / wall:.1%} on {jobs} "
-        f"workers ({processor_alone / processor:.1%} of the processor's time); "
-        f"{(processor - processor_alone) / study.count * 1e3:.3f} ms a point beside the core; "
+        f"workers; {clock.seconds / processor:.1%} of its processor time in the core, "
+        f"{clock.seconds / study.count * 1e3:.3f} ms a point and {beside / study.count * 1e3:.3f} beside it; "
         f"{len(files)} files, {size / 1e6:,.1f} MB; {memory:,.0f} MB of memory",
         flush=True,
     )
@@ -91,8 +118,8 @@ def main(arguments: Sequence[str]) -> None:
     import pandas  # noqa: F401  (what a sweep imports once is not its overhead)
     import pyarrow.parquet  # noqa: F401
 
-    jobs = int(arguments[1]) if len(arguments) > 1 else cores()
-    for name in arguments[:1] or [*CASES, "sweeps/risk_limits.toml"]:
+    jobs = int(arguments[1]) if len(arguments) > 1 else engine.cores()
+    for name in arguments[:1] or ["small", "big", "sweeps/risk_limits.toml"]:
         measure(name, jobs)
 
 

@@ -203,6 +203,7 @@ def report(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Where to write the page; RUN/report.html if not given."),
     ] = None,
+    policy: PolicyOption = None,
 ) -> None:
     """Report a stored run again: in the terminal and, for a sweep, as one self-contained HTML page."""
     if run.suffix == ".parquet" and not run.is_dir():
@@ -220,7 +221,8 @@ def report(
     from mcmm.store import SweepResult
 
     page = html if html is not None else run / "report.html"
-    result = SweepResult.load(run)
+    result = SweepResult.load(run, policy)
+    result.study.quoted_by(policy)
     check_output(page)
     make_report(result, html=page)
     typer.echo(f"wrote {page}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -84,7 +85,7 @@ def _packed(column: Sequence[Value]) -> Any:
     return np.array(column, dtype=np.int64) if small else list(column)
 
 
-class _Design(BaseModel):
+class _Design(BaseModel, ABC):
     """What all designs have.
 
     Attributes
@@ -105,17 +106,18 @@ class _Design(BaseModel):
         return constraints
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """The axes, in order."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def most(self) -> int:
         """How many points there are before the constraints."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rows(self, seed: int, base: Base) -> Sequence[tuple[Value, ...]]:
-        raise NotImplementedError
+        """Return the values of all points before the constraints, in the order of the axes."""
 
     def rules(self) -> Iterator[Constraint]:
         """Yield the constraints, those of the designs within it too."""

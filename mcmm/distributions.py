@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -51,8 +53,8 @@ class Distribution(NamedTuple):
         """Make it of a sorted sample of at least one finite number."""
         count = len(ordered)
         start, width, edges = _edges(float(ordered[0]), float(ordered[-1]), count)
-        below = np.searchsorted(ordered, edges, side="left")
-        return cls(start, width, np.diff(below).astype(np.float64), ordered[_ranks(count)])
+        below = ordered.searchsorted(edges, side="left")
+        return cls(start, width, (below[1:] - below[:-1]).astype(np.float64), ordered[_ranks(count)])
 
     @classmethod
     def of_sketch(cls, sketch: Sketch) -> Distribution:
@@ -83,10 +85,13 @@ class Distribution(NamedTuple):
         return cls(float(packed[0]), float(packed[1]), packed[split:], packed[2:split])
 
 
+@lru_cache(maxsize=64)
 def _ranks(count: int) -> npt.NDArray[np.int64]:
     """Return the places of the quantiles in a sorted sample: that of level q is ceil(n q) - 1."""
     places = np.ceil(np.array(LEVELS) * count - 1e-9).astype(np.int64) - 1
-    return np.clip(places, 0, count - 1)
+    clipped: npt.NDArray[np.int64] = np.clip(places, 0, count - 1)
+    clipped.flags.writeable = False  # it is handed out again
+    return clipped
 
 
 def _edges(low: float, high: float, count: int) -> tuple[float, float, FloatArray]:
@@ -103,5 +108,6 @@ def _edges(low: float, high: float, count: int) -> tuple[float, float, FloatArra
 def _round_width(about: float) -> float:
     """Round to the nearest of 1, 2, 5 and 10 times a power of ten, by ratio."""
     power = 10.0 ** math.floor(math.log10(about))
-    factor = min((1, 2, 5, 10), key=lambda factor: abs(math.log(factor * power / about)))
+    ratio = about / power
+    factor = next((one for one, other in pairwise((1, 2, 5, 10)) if ratio * ratio < one * other), 10)
     return float(f"{factor * power:.6g}")

@@ -2,7 +2,9 @@
 
 An expression is parsed to Python's syntax tree and only looked at: comparisons, + - * /, brackets, ``and``,
 ``or``, ``not``, numbers, texts in quotes, ``true``, ``false``, ``inf`` and dotted names of settings. Whatever
-else is in the tree is refused before anything is worked out, and nothing is ever run as code.
+else is in the tree is refused before anything is worked out, and nothing is ever run as code. The name of a
+market, as in ``markets.cut-25.quoting.base_spread``, need be no name of Python's: it is spelled as one before
+the parsing.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import ast
 import itertools
 import math
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +60,8 @@ _OF_PATHS = _Logic(
     np.logical_not,
 )
 _WORDS = {"true": True, "false": False, "inf": math.inf}
+_MARKET = re.compile(r"\bmarkets\.([A-Za-z0-9_-]+)\.")
+_SPELLED = re.compile(r"\bmarkets\._([0-9a-f]+)\.")
 _ALLOWED = (
     "must be a comparison of settings and numbers, with + - * /, brackets, and, or, not; "
     'as in "quoting.defensive_shade < quoting.base_spread"'
@@ -97,7 +102,7 @@ class Constraint:
             raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
         names: set[str] = set()
         try:
-            tree = ast.parse(self.text.strip(), mode="eval").body
+            tree = ast.parse(_MARKET.sub(_spell, self.text.strip()), mode="eval").body
             if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
                 raise ValueError(_refusal(self.text, tree))
             evaluate = _truth(tree, self.text, names, _OF_A_POINT)
@@ -197,8 +202,16 @@ def _is_alien(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, bool | str)
 
 
+def _spell(market: re.Match[str]) -> str:
+    return f"markets._{market[1].encode().hex()}."
+
+
+def _unspell(text: str) -> str:
+    return _SPELLED.sub(lambda market: f"markets.{bytes.fromhex(market[1]).decode()}.", text)
+
+
 def _refusal(text: str, node: ast.AST) -> str:
-    part = ast.unparse(node)
+    part = _unspell(ast.unparse(node))
     return f"{_ALLOWED}, got {part!r}" + (f" in {text!r}" if part != text else "")
 
 
@@ -240,7 +253,10 @@ def _truth(node: ast.expr, text: str, names: set[str], logic: _Logic) -> Evaluat
 def _value(node: ast.expr, text: str, names: set[str]) -> Evaluate:
     """Return what works out a number, a text or a setting."""
     match node:
-        case ast.Constant(value=bool() | str() as constant):
+        case ast.Constant(value=str() as words):
+            meant_words = _unspell(words)
+            return lambda _: meant_words
+        case ast.Constant(value=bool() as constant):
             return lambda _: constant
         case ast.Constant(value=int() | float() as constant):
             try:
@@ -260,7 +276,7 @@ def _value(node: ast.expr, text: str, names: set[str]) -> Evaluate:
             meant = _WORDS[word]
             return lambda _: meant
         case ast.Name() | ast.Attribute():
-            name = dotted(node, text)
+            name = _unspell(dotted(node, text))
             names.add(name)
             return lambda lookup: lookup(name)
     raise ValueError(_refusal(text, node))

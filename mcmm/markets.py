@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
 
 from mcmm.tables import (
     STEPS,
@@ -28,10 +29,12 @@ __all__ = [
     "NAME_RULE",
     "Member",
     "Portfolio",
+    "Shared",
     "Tables",
     "market_problems",
     "names_given",
     "portfolio_problems",
+    "varied",
 ]
 
 MARKETS = 1024
@@ -62,13 +65,9 @@ class Portfolio(Table):
     )
 
 
-class Member(Table):
-    """One of several markets: its name, and the settings in which it differs from the shared ones."""
+class Shared(Table):
+    """The tables of a market: those that several share, and in which each may differ."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
-        description="What settings (markets.NAME.quoting.base_spread) and columns (NAME.pnl_fair) call it.",
-        json_schema_extra={"unit": "", "rule": NAME_RULE},
-    )
     market: Market = Market()
     flow: Flow = Flow()
     fees: Fees = Fees()
@@ -76,6 +75,19 @@ class Member(Table):
     risk: Risk = Risk()
     recovery: Recovery = Recovery()
     schedule: Schedule = Schedule()
+
+
+class Named(Table):
+    """What has a name among several."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
+        description="What settings (markets.NAME.quoting.base_spread) and columns (NAME.pnl_fair) call it.",
+        json_schema_extra={"unit": "", "rule": NAME_RULE},
+    )
+
+
+class Member(Shared, Named):
+    """One of several markets: its name, and the settings in which it differs from the shared ones."""
 
     @model_validator(mode="before")
     @classmethod
@@ -109,25 +121,76 @@ class Member(Table):
         return hash((self.name, *self.overrides().items()))
 
 
-class Tables(Table):
+class Length(Table):
+    """How long a path is."""
+
+    steps: Annotated[int, Field(ge=1, le=STEPS)] = setting(1000, "steps", "Length of a path.")
+
+
+class Tables(Shared, Length):  # a model's fields begin with those of its last base: steps come first
     """The markets, their takers, the maker's policy, limits and recovery, and the length of a path."""
 
     model_config = ConfigDict(title="Scenario")
 
-    steps: Annotated[int, Field(ge=1, le=STEPS)] = setting(1000, "steps", "Length of a path.")
-    market: Market = Market()
-    flow: Flow = Flow()
-    fees: Fees = Fees()
-    quoting: Quoting = Quoting()
-    risk: Risk = Risk()
-    recovery: Recovery = Recovery()
-    schedule: Schedule = Schedule()
     portfolio: Portfolio = Portfolio()
     markets: Annotated[tuple[Member, ...], Strict(False), Field(max_length=MARKETS)] = Field(
         default=(),
         description="Several markets in one path, each with a name and the settings in which it differs from "
         "the shared ones. Its place in the list is part of what its draws are keyed by.",
     )
+
+
+Made = TypeVar("Made", bound=Tables)
+
+
+def varied(tables: Made, changes: Mapping[str, Any]) -> Made | None:
+    """Return a scenario with some shared settings changed, each valid for itself; not all that it was.
+
+    What points of a study differ by is known to be good one value at a time, so that a point takes
+    microseconds. What contradicts what is for the caller to ask of the result.
+
+    Parameters
+    ----------
+    tables : Tables
+        The scenario.
+    changes : mapping of str to Any
+        Values by dotted name.
+
+    Returns
+    -------
+    Tables or None
+        None where it takes more than that: a wrong value, a list, a market's own setting, or none at all.
+    """
+    update: dict[str, Any] = {}
+    by_table: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        table, _, leaf = name.rpartition(".")
+        found = _valid(table, leaf, value) if type(value) in _PLAIN else _NOTHING
+        if found is _NOTHING:
+            return None
+        (by_table.setdefault(table, {}) if table else update)[leaf] = found
+    for table, own in by_table.items():
+        update[table] = getattr(tables, table).model_copy(update=own)
+    return tables.model_copy(update=update)
+
+
+# What a value may be that is found again by its type and itself; True and 1 are two.
+_PLAIN = (bool, float, int, str)
+_NOTHING = object()
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _valid(table: str, leaf: str, value: Any) -> Any:
+    """Return a setting's value as its table has it: 50 dollars are 50.0."""
+    if table and table not in Shared.model_fields:
+        return _NOTHING
+    owner = type(Shared.model_fields[table].default) if table else Tables
+    if leaf not in owner.model_fields or isinstance(owner.model_fields[leaf].default, Table | tuple):
+        return _NOTHING
+    try:
+        return getattr(owner(**{leaf: value}), leaf)
+    except ValidationError:
+        return _NOTHING
 
 
 def names_given(settings: Mapping[str, Any]) -> list[object]:

@@ -13,12 +13,17 @@ of the interval at any of the looks, whichever was the last, is at most 5%.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from mcmm.axes import TABLE
 from mcmm.moments import LEAF
 from mcmm.summaries import error_column, tail_share
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Precision"]
 
@@ -95,7 +100,7 @@ class Precision(BaseModel):
         if self.most_paths < self.first:
             raise ValueError(f"precision.most_paths: must be >= {self.first}, got {self.most_paths}")
 
-    def met(self, columns: dict[str, float]) -> bool:
+    def met(self, columns: Mapping[str, float]) -> bool:
         """Tell whether a point's summary is precise enough.
 
         A chance of which hardly a case was seen looks more certain than it is; two cases and two more paths
@@ -103,8 +108,45 @@ class Precision(BaseModel):
         """
         error = columns[error_column(self.column) or ""]
         if self.column.endswith("chance"):
-            name = "trips" if self.column == "halt.chance" else self.column.rpartition(".")[0]
-            count = columns[f"{name}.count"] + 4.0
+            count = columns[self._count] + 4.0
             share = (columns[self.column] * (count - 4.0) + 2.0) / count
             error = math.sqrt(share * (1.0 - share) / count)
         return error <= self.standard_error
+
+    @property
+    def _count(self) -> str:
+        """The column with the number of paths behind the metric."""
+        return f"{'trips' if self.column == 'halt.chance' else self.column.rpartition('.')[0]}.count"
+
+    def note(self, summary: pd.DataFrame, metric: str) -> str:
+        """Say whether a sweep's points have what was asked for, and what the looks did to the intervals.
+
+        Parameters
+        ----------
+        summary : DataFrame
+            Of all points.
+        metric : str
+            What to call the metric.
+        """
+        columns = [self.column, error_column(self.column) or "", self._count]
+        rows = summary[list(dict.fromkeys(columns))]
+        unmet = [
+            str(point)
+            for point, row in zip(rows.index, rows.to_dict("records"), strict=True)
+            if not self.met({str(name): float(value) for name, value in row.items()})
+        ]
+        asked = f"A standard error of {self.standard_error:g} was asked for of the {metric}"
+        if not unmet:
+            found = "every point has it"
+        else:
+            listed = ", ".join(unmet[:8]) + (f" and {len(unmet) - 8:,} more" if len(unmet) > 8 else "")
+            found = (
+                f"not reached with the most paths allowed, {self.totals[-1]:,}, by "
+                f"{len(unmet):,} of {len(rows):,} point{'s' * (len(rows) > 1)}: {listed}"
+            )
+        if len(self.totals) == 1:
+            return f"{asked}: {found}."
+        return (
+            f"{asked}: {found}. Paths were added in up to {len(self.totals)} looks, and every 95% interval "
+            f"is wide enough for all of them together (one look's is at {self.confidence:.2%}; Bonferroni)."
+        )

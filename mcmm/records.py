@@ -37,7 +37,8 @@ from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
 from mcmm.errors import StoreError
 from mcmm.moments import BATCHES, Node
 from mcmm.sketch import Sketch
-from mcmm.summaries import Part, Tail, rows_of
+from mcmm.summaries import Part, rows_of
+from mcmm.tails import Tail
 
 __all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"]
 
@@ -47,7 +48,7 @@ _WHOLE = ("point", "first_path", "paths", "level", "number")
 _SKETCH = ("keys", "counts", "beyond")
 _SUMS = ("counts", "totals", "squares")
 # Records in a row group, and their size: what reading one of them must read.
-_GROUP, _GROUP_BYTES = 64, 16_000_000
+_GROUP, _GROUP_BYTES = 256, 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,12 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
         "number": np.array([node.number for node in nodes]),
     }
     for name in _SUMS:
-        columns[name] = _lists([getattr(node, name) for node in nodes])
-    kept = len(nodes[0].batches)
+        columns[name] = _table(np.stack([getattr(node, name) for node in nodes]))
+    # Row by row of the sums, and within it node by node.
+    batches = np.stack([node.batches for node in nodes], axis=1)
+    nothing = _table(np.zeros((len(nodes), 0)))
     for place, name in enumerate(rows.names):
-        columns[f"batches.{name}"] = _lists(
-            [node.batches[place] if place < kept else _NONE for node in nodes]
-        )
+        columns[f"batches.{name}"] = _table(batches[place]) if place < len(batches) else nothing
     columns["summary"] = _lists(
         [_NONE if record.summary is None or not first else record.summary for record, first in once]
     )
@@ -209,6 +210,14 @@ _NONE: FloatArray = np.zeros(0)
 _NO_INT: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
+def _table(rows: FloatArray) -> Any:
+    """Make a column of lists of one length, shape (lists, length)."""
+    import pyarrow as pa
+
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(rows.shape[1])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+
+
 def _lists(arrays: Sequence[npt.NDArray[Any]]) -> Any:
     """Make a column of lists."""
     import pyarrow as pa
@@ -232,7 +241,7 @@ def _write(table: Any) -> bytes:
         table,
         sink,
         row_group_size=max(1, min(_GROUP, _GROUP_BYTES * table.num_rows // max(table.nbytes, 1))),
-        compression="zstd",
+        compression="lz4",
         use_dictionary=False,
         use_byte_stream_split=floats,
         write_statistics=["point"],

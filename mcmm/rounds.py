@@ -6,7 +6,7 @@ for all points, each later one for the points whose standard error was still too
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
 from pathlib import Path
 
@@ -145,7 +145,7 @@ class Round:
 
 
 def joined(
-    rounds: Sequence[Round], points: Container[int], columns: Sequence[str] | None = None
+    rounds: Sequence[Round], points: Set[int], columns: Sequence[str] | None = None
 ) -> Iterator[tuple[int, Part]]:
     """Read points of the last round and join their paths of all rounds, in bounded memory.
 
@@ -153,7 +153,7 @@ def joined(
     ----------
     rounds : sequence of Round
         In order, complete.
-    points : container of int
+    points : set of int
         The points that are wanted.
     columns : sequence of str, optional
         As for `mcmm.records.decode_records`.
@@ -163,7 +163,9 @@ def joined(
     tuple of int and Part
         Point and all of its paths, in order of the points.
     """
-    wanted = range(rounds[-1].points[0], rounds[-1].points[-1] + 1) if len(rounds[-1].points) else range(0)
+    if not points:
+        return
+    wanted = range(min(points), max(points) + 1)
     streams = [groupby(each.records.all(columns, wanted), key=lambda record: record.point) for each in rounds]
     for point, records in streams[-1]:
         if point not in points:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from mcmm import schedule
 from mcmm.errors import InputError, ScenarioError
-from mcmm.markets import Tables, market_problems, names_given, portfolio_problems
+from mcmm.markets import Tables, market_problems, names_given, portfolio_problems, varied
 from mcmm.metrics import columns
 from mcmm.settings import (
     MARKET_NAMES,
@@ -77,18 +77,21 @@ class Scenario(Tables):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if lines := self.faults():
+            raise PydanticCustomError("contradiction", "{text}", {"text": "\n".join(lines)})
+        return self
+
+    def faults(self) -> list[str]:
+        """Return a line for each contradiction between settings: none, unless validation was passed by."""
+
         def lines_of(s: Scenario, wrong: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
             return [(name, f"{name}: {rule}, got {shown(s.get(name))}") for name, rule in wrong]
 
         if self.markets:
             found = {market: lines_of(s, _contradictions(s)) for market, s in self.by_market().items()}
-            lines = list(market_problems(self, found))
-        else:
-            wrong = chain(_contradictions(self), portfolio_problems(self.portfolio))
-            lines = [line for _, line in lines_of(self, wrong)]
-        if lines:
-            raise PydanticCustomError("contradiction", "{text}", {"text": "\n".join(lines)})
-        return self
+            return list(market_problems(self, found))
+        wrong = chain(_contradictions(self), portfolio_problems(self.portfolio))
+        return [line for _, line in lines_of(self, wrong)]
 
     # ---- values that follow from the settings
 
@@ -263,6 +266,8 @@ class Scenario(Tables):
         ScenarioError
             As for `Scenario`.
         """
+        if (made := varied(self, changes)) is not None and not made.faults():
+            return made
         markets = self.market_names
         own = [f"markets.{market}.{name}" for market in markets for name in MARKET_NAMES]
         known = {*NAMES, *own} if markets else NAMES

@@ -51,6 +51,8 @@ def turns(schedule: Schedule, steps: int) -> list[int]:
 
 def contradictions(s: Tables) -> Iterator[tuple[str, str]]:
     """Yield the setting to blame and the rule, where a schedule does not fit the rest of a scenario."""
+    if not any(getattr(s.schedule, name) for name in (*SHAPES, "news", "pauses")):
+        return
     for name in (*SHAPES, "news"):
         rows: Sequence[Any] = getattr(s.schedule, name)
         if any(after[0] <= before[0] for before, after in pairwise(rows)):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mcmm.study import Study
 
-__all__ = ["sensitivity"]
+__all__ = ["sensitivity", "variance_shares"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -64,6 +64,32 @@ def sensitivity(study: Study, summary: pd.DataFrame, column: str) -> pd.DataFram
         columns[f"{name}_low"] = resampled.confidence_interval.low[place]
         columns[f"{name}_high"] = resampled.confidence_interval.high[place]
     return pd.DataFrame(columns, index=pd.Index(list(study.names), name="setting"))
+
+
+def variance_shares(table: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Share of a full table's variance that each of its axes makes: the Sobol indices over its cells.
+
+    With each axis' values taken as equally likely, first order is Var(E[y | x_i]) / Var(y) and total order
+    1 - Var(E[y | all but x_i]) / Var(y): sums over the cells, exact for the table.
+
+    Parameters
+    ----------
+    table : array_like with an axis for each setting
+        The number in each cell.
+
+    Returns
+    -------
+    tuple of ndarray of shape (axes,)
+        First and total order; 0 where all cells are equal, NaN where one is not known.
+    """
+    cells = np.asarray(table, dtype=np.float64)
+    axes = range(cells.ndim)
+    total = float(np.var(cells))
+    if not total > 0.0:
+        return np.full(cells.ndim, total), np.full(cells.ndim, total)
+    first = [np.var(cells.mean(axis=tuple(each for each in axes if each != axis))) for axis in axes]
+    rest = [np.var(cells.mean(axis=axis)) for axis in axes]
+    return np.array(first) / total, 1.0 - np.array(rest) / total
 
 
 def _first_unknown(values: FloatArray) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -30,8 +31,9 @@ Content = TypeVar("Content")
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})\.parquet")
-# Files that are larger than this on average are not put together: it would cost more than it tidies.
-_SMALL = 2_000_000
+# Files of records and of rows that are larger than this on average are not put together: it would cost more
+# than it tidies. Half a second of small points is some 800 kB of records: to join them is to make them again.
+_SMALL_RECORDS, _SMALL_ROWS = 250_000, 2_000_000
 
 
 class File(NamedTuple):
@@ -42,7 +44,7 @@ class File(NamedTuple):
     path: Path
 
 
-class Shelf(Generic[Content]):
+class Shelf(ABC, Generic[Content]):
     """The files of one kind.
 
     Parameters
@@ -64,6 +66,8 @@ class Shelf(Generic[Content]):
         For each segment the chunk after its last.
     """
 
+    _small: int
+
     def __init__(self, folder: Path, plan: Plan, study: str, *, durable: bool) -> None:
         self.folder = folder
         self.plan = plan
@@ -76,13 +80,13 @@ class Shelf(Generic[Content]):
         self._files: list[File] = []
         self._cover = np.full(len(plan), -1, dtype=np.int64)
 
+    @abstractmethod
     def _decode(self, source: Any, file: File) -> Content:
         """Read a whole file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _join(self, files: Sequence[bytes], first: int, stop: int) -> bytes:
         """Put whole files together."""
-        raise NotImplementedError
 
     def files(self) -> list[File]:
         """Return the files that are there, unchecked, those of most chunks first."""
@@ -161,7 +165,7 @@ class Shelf(Generic[Content]):
         if self.left[first:stop].any():
             return
         files = [self._files[place] for place in dict.fromkeys(self._cover[first:stop].tolist())]
-        if len(files) == 1 or self._small(files) > _SMALL:
+        if len(files) == 1 or self._mean_size(files) > self._small:
             return
         try:
             data = self._join([self._bytes(file) for file in files], first, stop)
@@ -174,7 +178,7 @@ class Shelf(Generic[Content]):
         for file in files:
             remove(file.path)
 
-    def _small(self, files: list[File]) -> float:
+    def _mean_size(self, files: list[File]) -> float:
         try:
             return sum(file.path.stat().st_size for file in files) / len(files)
         except OSError:
@@ -203,7 +207,7 @@ class Shelf(Generic[Content]):
 class RowShelf(Shelf[FloatArray]):
     """Rows of paths, in the order of the plan."""
 
-    metrics: tuple[str, ...]
+    _small = _SMALL_ROWS
 
     def __init__(
         self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool
@@ -266,6 +270,8 @@ class RowShelf(Shelf[FloatArray]):
 
 class RecordShelf(Shelf[list[Record]]):
     """Records of points."""
+
+    _small = _SMALL_RECORDS
 
     def __init__(
         self, folder: Path, plan: Plan, study: str, metrics: tuple[str, ...], *, durable: bool

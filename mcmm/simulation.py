@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmm.columns import metric_moments, quantile_columns, tail_columns
 from mcmm.errors import InputError
 from mcmm.files import from_json, to_json, write_whole
 from mcmm.metrics import HALT_REASONS, NAMES, metric_of
@@ -29,11 +30,8 @@ from mcmm.statistics import (
     MONEY_METRICS,
     QUANTILES,
     TAIL_LEVELS,
-    metric_moments,
     proportion,
-    quantile_columns,
     sorted_sample,
-    tail_columns,
 )
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm.errors import InputError
-from mcmm.moments import FloatArray, Moments, row_moments, tree_sum
+from mcmm.moments import FloatArray, row_moments, tree_sum
 
 __all__ = [
     "MONEY_METRICS",
@@ -41,19 +41,22 @@ __all__ = [
     "Estimate",
     "Interval",
     "Proportion",
+    "check_share",
     "expected_shortfall",
     "mean",
-    "metric_moments",
+    "ordered_expected_shortfall",
     "ordered_quantile",
-    "percent_label",
+    "ordered_quantile_interval",
+    "ordered_quantiles",
+    "ordered_value_at_risk",
     "proportion",
     "quantile",
-    "quantile_columns",
     "quantile_interval",
+    "quantile_ranks",
     "rank",
     "shortfall",
+    "shortfalls",
     "sorted_sample",
-    "tail_columns",
     "tail_size",
     "value_at_risk",
     "value_at_risk_interval",
@@ -101,7 +104,7 @@ class Estimate(NamedTuple):
         of a heavy tail (t with 5 degrees) 90% instead of 95% with 5 paths in the tail, 92% with 100. It has
         no bounds where the standard error is not known. Raises InputError unless 0 < confidence < 1.
         """
-        _check_share("confidence", confidence)
+        check_share("confidence", confidence)
         if math.isnan(self.standard_error):
             return Interval(-math.inf, math.inf)
         from scipy.stats import t
@@ -204,16 +207,44 @@ def quantile_interval(sample: npt.ArrayLike, probability: float, confidence: flo
     InputError
         If ``probability`` or ``confidence`` is not strictly between 0 and 1.
     """
-    _check_share("probability", probability)
-    _check_share("confidence", confidence)
-    ordered = sorted_sample(sample)
-    if ordered.size == 0:
-        return Interval(-math.inf, math.inf)
+    return ordered_quantile_interval(sorted_sample(sample), probability, confidence)
+
+
+def ordered_quantile_interval(ordered: FloatArray, probability: float, confidence: float = 0.95) -> Interval:
+    """Return `quantile_interval` of a `sorted_sample`."""
+    low, high = quantile_ranks(ordered.size, probability, confidence)
+    return Interval(
+        float(ordered[low]) if low >= 0 else -math.inf,
+        float(ordered[high]) if high < ordered.size else math.inf,
+    )
+
+
+@lru_cache(maxsize=1024)
+def quantile_ranks(count: int, probability: float, confidence: float = 0.95) -> tuple[int, int]:
+    """Return the places of the two order statistics that bound a quantile, see `quantile_interval`.
+
+    Parameters
+    ----------
+    count : int
+        Size of the sample, >= 0.
+    probability, confidence : float
+        Strictly between 0 and 1.
+
+    Returns
+    -------
+    tuple of int
+        Places in the sorted sample, the smallest 0; -1 and ``count`` where no order statistic bounds it.
+    """
+    check_share("probability", probability)
+    check_share("confidence", confidence)
+    if count == 0:
+        return -1, 0
     from scipy.stats import quantile_test
 
-    found: Any = quantile_test(ordered, p=probability).confidence_interval(confidence)
+    # The ranks depend on the size alone, so that a sample of places gives them.
+    found: Any = quantile_test(np.arange(count), p=probability).confidence_interval(confidence)
     low, high = float(found.low), float(found.high)
-    return Interval(-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
+    return -1 if math.isnan(low) else int(low), count if math.isnan(high) else int(high)
 
 
 def value_at_risk(pnl: npt.ArrayLike, level: float) -> float:
@@ -236,7 +267,7 @@ def value_at_risk(pnl: npt.ArrayLike, level: float) -> float:
     InputError
         If ``level`` is not strictly between 0 and 1.
     """
-    return _ordered_value_at_risk(sorted_sample(pnl), level)
+    return ordered_value_at_risk(sorted_sample(pnl), level)
 
 
 def value_at_risk_interval(pnl: npt.ArrayLike, level: float, confidence: float = 0.95) -> Interval:
@@ -259,7 +290,7 @@ def value_at_risk_interval(pnl: npt.ArrayLike, level: float, confidence: float =
     InputError
         If ``level`` or ``confidence`` is not strictly between 0 and 1.
     """
-    _check_share("level", level)
+    check_share("level", level)
     return quantile_interval(0.0 - np.asarray(pnl, dtype=np.float64), level, confidence)
 
 
@@ -288,7 +319,7 @@ def expected_shortfall(pnl: npt.ArrayLike, level: float) -> Estimate:
     InputError
         If ``level`` is not strictly between 0 and 1.
     """
-    return _ordered_expected_shortfall(sorted_sample(pnl), level)
+    return ordered_expected_shortfall(sorted_sample(pnl), level)
 
 
 @lru_cache(maxsize=256)
@@ -311,19 +342,27 @@ def tail_size(count: int, level: float) -> tuple[int, float]:
     return math.floor(exact), float(exact)
 
 
+def ordered_quantiles(ordered: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """Return quantiles of sorted samples of one length, shape (..., n) to (..., probabilities)."""
+    count = ordered.shape[-1]
+    found = np.full((*ordered.shape[:-1], len(probabilities)), np.nan)
+    for place, probability in enumerate(probabilities if count else ()):
+        below, weight = rank(count - 1, probability)
+        low = ordered[..., below]
+        found[..., place] = low + weight * (ordered[..., below + 1] - low) if weight else low
+    return found
+
+
 def ordered_quantile(ordered: FloatArray, probability: float) -> float:
     """Return `quantile` of a `sorted_sample`."""
     if not 0.0 <= probability <= 1.0:
         raise InputError(f"probability: must be between 0 and 1, got {probability}")
-    if ordered.size == 0:
-        return math.nan
-    below, weight = rank(ordered.size - 1, probability)
-    low = float(ordered[below])
-    return low + weight * (float(ordered[below + 1]) - low) if weight else low
+    return float(ordered_quantiles(ordered, (probability,))[0])
 
 
-def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
-    _check_share("level", level)
+def ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
+    """Return `value_at_risk` of a `sorted_sample` of pnl."""
+    check_share("level", level)
     if ordered.size == 0:
         return math.nan
     whole, _ = tail_size(ordered.size, level)
@@ -331,8 +370,9 @@ def _ordered_value_at_risk(ordered: FloatArray, level: float) -> float:
     return 0.0 - float(ordered[whole])
 
 
-def _ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
-    _check_share("level", level)
+def ordered_expected_shortfall(ordered: FloatArray, level: float) -> Estimate:
+    """Return `expected_shortfall` of a `sorted_sample` of pnl."""
+    check_share("level", level)
     if ordered.size == 0:
         return Estimate(math.nan, math.nan, 0.0)
     whole, _ = tail_size(ordered.size, level)
@@ -363,18 +403,26 @@ def shortfall(
     Estimate
         Dollars, a loss positive.
     """
+    value, error = shortfalls(np.float64(boundary), excess, count, level, weights)
+    return Estimate(float(value), float(error), tail_size(count, level)[1])
+
+
+def shortfalls(
+    boundary: npt.ArrayLike, excess: FloatArray, count: int, level: float, weights: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Compute `shortfall` and its error for samples of one size: boundaries (...), excesses (..., k)."""
     whole, size = tail_size(count, level)
-    beyond = float(tree_sum(excess if weights is None else excess * weights)) / size
+    beyond = tree_sum(excess if weights is None else excess * weights) / size
     # 0 - x, and not -x, which would make a -0 of a 0.
-    value = (0.0 - boundary) + beyond
+    value = np.asarray((0.0 - np.asarray(boundary)) + beyond)
     if size <= 1.0:
-        return Estimate(value, math.nan, size)
-    apart = excess - beyond
+        return value, np.full(value.shape, np.nan)
+    apart = excess - beyond[..., np.newaxis]
     squares = apart * apart
-    within = float(tree_sum(squares if weights is None else squares * weights))
+    within = tree_sum(squares if weights is None else squares * weights)
     squared = within + (size - whole) * beyond * beyond
     variance = (squared / (size - 1.0) + level * beyond * beyond) / size
-    return Estimate(value, math.sqrt(variance), size)
+    return value, np.sqrt(variance)
 
 
 def proportion(
@@ -406,7 +454,7 @@ def proportion(
     InputError
         If the counts, ``confidence`` or ``bound`` are out of range.
     """
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     if not 0 <= hits <= count:
         raise InputError(f"hits: must be between 0 and count ({count}), got {hits}")
     alternatives: dict[str, Literal["two-sided", "less", "greater"]]
@@ -428,54 +476,7 @@ def _chance(hits: int, count: int) -> tuple[float, float]:
     return value, math.sqrt(value * (1.0 - value) / count)
 
 
-def _check_share(name: str, share: float) -> None:
+def check_share(name: str, share: float) -> None:
+    """Refuse what is not strictly between 0 and 1."""
     if not 0.0 < share < 1.0:
         raise InputError(f"{name}: must be strictly between 0 and 1, got {share}")
-
-
-@lru_cache(maxsize=64)
-def percent_label(share: float) -> str:
-    """Write a share as a percentage for a column's name: 0.01 is "01", 0.5 "50", 0.995 "99.5"."""
-    percent = f"{float(_decimal(share) * 100):.10g}"
-    return percent.zfill(2) if "." not in percent else percent
-
-
-def metric_moments(values: FloatArray, names: Sequence[str]) -> Moments:
-    """Moments of each metric over the paths it applies to (where halt_step is -1, it does not).
-
-    Parameters
-    ----------
-    values : ndarray of shape (metrics, paths)
-        NaN is left out.
-    names : sequence of str
-        The metrics' names, one a row.
-
-    Returns
-    -------
-    Moments
-        Arrays of shape (metrics,).
-    """
-    found = row_moments(values)
-    for index, name in enumerate(names):
-        if name.rpartition(".")[2] != "halt_step":
-            continue
-        halted = np.where(values[index] < 0.0, np.nan, values[index])
-        for column, replacement in zip(found, row_moments(halted[np.newaxis, :]), strict=True):
-            column[index] = replacement[0]
-    return found
-
-
-def quantile_columns(ordered: FloatArray, probabilities: Sequence[float] = QUANTILES) -> dict[str, float]:
-    """Quantiles of a `sorted_sample`, by column name: p01, p05, p50, ..."""
-    return {f"p{percent_label(share)}": ordered_quantile(ordered, share) for share in probabilities}
-
-
-def tail_columns(ordered: FloatArray, levels: Sequence[float] = TAIL_LEVELS) -> dict[str, float]:
-    """Value at risk and expected shortfall of a `sorted_sample` of pnl, by column name."""
-    labelled = [(percent_label(level), level) for level in levels]
-    columns = {f"value_at_risk_{label}": _ordered_value_at_risk(ordered, level) for label, level in labelled}
-    for label, level in labelled:
-        shortfall = _ordered_expected_shortfall(ordered, level)
-        columns[f"expected_shortfall_{label}"] = shortfall.value
-        columns[f"expected_shortfall_{label}_standard_error"] = shortfall.standard_error
-    return columns

@@ -63,13 +63,16 @@ class SweepResult:
     _run: RunDirectory = field(repr=False)
 
     @classmethod
-    def load(cls, directory: str | Path) -> SweepResult:
+    def load(cls, directory: str | Path, policy: object = None) -> SweepResult:
         """Read a finished sweep from its run directory.
 
         Parameters
         ----------
         directory : str or Path
             The directory.
+        policy : LowLevelCallable, Numba cfunc, callable or str, optional
+            Who quoted where ``quoting.policy`` is custom, to simulate paths again; held to what the
+            run names.
 
         Returns
         -------
@@ -85,6 +88,8 @@ class SweepResult:
         import pandas as pd
 
         run, manifest = open_run(Path(directory))
+        if policy is not None:
+            run.study = run.study.quoted_by(policy)
         path = run.path
         if "provenance" not in manifest:
             _refuse_unfinished(run)
@@ -154,10 +159,8 @@ class SweepResult:
 
         Raises
         ------
-        InputError
-            If there is no such point or metric.
-        StoreError
-            If a file is damaged or gone.
+        InputError, StoreError
+            As for `values`.
         """
         import pandas as pd
 
@@ -192,10 +195,8 @@ class SweepResult:
 
         Raises
         ------
-        InputError
-            If there is no such point or metric.
-        StoreError
-            If a file is damaged or gone.
+        InputError, StoreError
+            As for `values`.
         """
         self._check(point, (metric,))
         rounds = self._rounds_of(point)
@@ -307,15 +308,42 @@ class SweepResult:
                 listed += f", or one of these of a market, as {self.study.metrics[-1]}"
             raise InputError(f"metric: must be one of {listed}, got {unknown[0]!r}")
 
-    def _read(self, point: int, names: Sequence[str]) -> FloatArray:
+    def rows(self, point: int, metrics: Sequence[str], paths: int | None = None) -> FloatArray:
+        """Return some metrics of a point's paths as an array; see `values`.
+
+        Parameters
+        ----------
+        point : int
+            The point.
+        metrics : sequence of str
+            Names of `mcmm.metrics.NAMES`, or of a market's.
+        paths : int, optional
+            Its first so many paths; default all.
+
+        Returns
+        -------
+        ndarray of shape (metrics, paths)
+            In path order; NaN where a metric does not apply.
+
+        Raises
+        ------
+        InputError
+            If there is no such point or metric.
+        StoreError
+            If a file is damaged or gone.
+        """
+        return self._read(point, metrics, paths)
+
+    def _read(self, point: int, names: Sequence[str], most: int | None = None) -> FloatArray:
         self._check(point, names)
         if self.study.keep_paths:
             parts = [each.rows_of(point, names) for each in self._rounds_of(point)]
-            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))[:, :most]
         from mcmm import engine
 
         scenario = self.study.scenario_at(point)
         paths, size = self.paths_of(point), max(_SLICE // scenario.steps, 1)
+        paths = paths if most is None else min(paths, most)
         places = [self.study.metrics.index(name) for name in names]
         values = np.empty((len(names), paths))
         for first in range(0, paths, size):

@@ -266,6 +266,11 @@ class Study(BaseModel):
         """What `quoted_by` was handed, or None."""
         return self._quoter
 
+    def quoter_of(self, scenario: Scenario) -> Policy | None:
+        """Return the quoter if one of the scenario's markets is custom, as `mcmm.simulate` takes it."""
+        custom = any(market.quoting.policy == "custom" for market in scenario.by_market().values())
+        return self._quoter if custom else None
+
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Study:
         """Make a study from nested tables, as `to_dict` returns them."""

@@ -8,7 +8,6 @@ its paths alone, not on how they were cut.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,22 +17,12 @@ import numpy.typing as npt
 
 from mcmm import moments
 from mcmm.controls import CONTROLS, regress
-from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
+from mcmm.distributions import Distribution
 from mcmm.errors import InputError
-from mcmm.moments import Node
+from mcmm.moments import Kind, Node, RowOf
 from mcmm.sketch import Sketch
-from mcmm.statistics import (
-    MONEY_METRICS,
-    QUANTILE_METRICS,
-    QUANTILES,
-    TAIL_LEVELS,
-    ordered_quantile,
-    percent_label,
-    rank,
-    shortfall,
-    sorted_sample,
-    tail_size,
-)
+from mcmm.statistics import MONEY_METRICS, QUANTILE_METRICS
+from mcmm.tails import QUANTILE_NAMES, TAIL_NAMES, Tail, fill_tails
 
 __all__ = [
     "EXACT_PATHS",
@@ -52,7 +41,6 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
-Tail = FloatArray | Sketch
 
 EXACT_PATHS = 65_536
 """The most paths of a point whose quantiles and tails are exact; beyond, they are a sketch's."""
@@ -75,8 +63,12 @@ class Rows:
         Metrics whose mean is estimated with the controls too.
     pairs : tuple of tuple of int
         Rows whose products are kept: each result with each control, and the controls with each other.
+    made : tuple of RowOf
+        What each row is of the metrics.
     tails : tuple of str
         Metrics whose distribution is summarised.
+    tail_places : list of int
+        Their places among the metrics.
     """
 
     metrics: tuple[str, ...]
@@ -84,30 +76,13 @@ class Rows:
     first: int
     results: tuple[str, ...]
     pairs: tuple[tuple[int, int], ...]
+    made: tuple[RowOf, ...]
     tails: tuple[str, ...]
+    tail_places: list[int]
 
     def place(self, name: str) -> int:
         """Return a row's place."""
         return self.names.index(name)
-
-    def extend(self, values: FloatArray) -> FloatArray:
-        """Make the rows of the metrics' values, shape (metrics, paths) to (rows, paths)."""
-        at = {name: place for place, name in enumerate(self.metrics)}
-        rows = np.empty((len(self.names), values.shape[1]))
-        for row, name in zip(rows, self.names, strict=True):
-            if name == "settlement":
-                np.subtract(values[at["pnl_settled"]], values[at["pnl_fair"]], out=row)
-            elif _leaf(name) == "halt":
-                np.greater(values[at[f"{name.removesuffix('halt')}trips"]], 0.0, out=row, casting="unsafe")
-            elif name.endswith(".loss"):
-                np.less(values[at[name.removesuffix(".loss")]], 0.0, out=row, casting="unsafe")
-            else:
-                row[:] = values[at[name]]
-        for name in at:
-            if _leaf(name) == "halt_step":  # it applies to the paths that halted
-                steps = rows[self.place(name)]
-                steps[steps < 0.0] = np.nan
-        return rows
 
 
 def _leaf(name: str) -> str:
@@ -133,7 +108,29 @@ def rows_of(metrics: tuple[str, ...]) -> Rows:
     one, other = (names.index(name) for name in CONTROLS) if controlled else (0, 0)
     pairs = [(names.index(name), place) for name in results for place in (one, other)]
     tails = tuple(name for name in metrics if _leaf(name) in QUANTILE_METRICS)
-    return Rows(metrics, names, len(known), results, (*pairs, *[(one, other)] * controlled), tails)
+    return Rows(
+        metrics,
+        names,
+        len(known),
+        results,
+        (*pairs, *[(one, other)] * controlled),
+        tuple(_row_of(name, metrics) for name in names),
+        tails,
+        [metrics.index(name) for name in tails],
+    )
+
+
+def _row_of(name: str, metrics: tuple[str, ...]) -> RowOf:
+    """Say how a row is made of the metrics."""
+    if name == "settlement":
+        return RowOf(Kind.DIFFERENCE, metrics.index("pnl_settled"), metrics.index("pnl_fair"))
+    if _leaf(name) == "halt":
+        return RowOf(Kind.POSITIVE, metrics.index(f"{name.removesuffix('halt')}trips"))
+    if name.endswith(".loss"):
+        return RowOf(Kind.NEGATIVE, metrics.index(name.removesuffix(".loss")))
+    # The step of a halt applies to the paths that halted; of the others it is -1.
+    kind = Kind.UNLESS_NEGATIVE if _leaf(name) == "halt_step" else Kind.AS_IT_IS
+    return RowOf(kind, metrics.index(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +179,21 @@ class Part:
         """
         rows = rows_of(metrics)
         batched = None if all_rows else rows.first
-        nodes = moments.tally(rows.extend(values), first_path, rows.pairs, batched)
-        samples = {name: values[metrics.index(name)] for name in rows.tails}
+        nodes = moments.tally(values, first_path, rows.pairs, batched, rows.made)
+        samples = values[rows.tail_places]
         tails: dict[str, Tail] = {
-            name: sample.copy() if exact else Sketch.of(sample) for name, sample in samples.items()
+            name: sample if exact else Sketch.of(sample)
+            for name, sample in zip(rows.tails, samples, strict=True)
         }
         return cls(first_path, values.shape[1], tuple(nodes), tails)
+
+    def whole_tails(self) -> Mapping[str, Tail]:
+        """Return the tails of a whole point: beyond `EXACT_PATHS` sketches, however few a part had."""
+        if self.paths <= EXACT_PATHS:
+            return self.tails
+        return {
+            name: tail if isinstance(tail, Sketch) else Sketch.of(tail) for name, tail in self.tails.items()
+        }
 
 
 def join_parts(parts: Sequence[Part], metrics: tuple[str, ...]) -> Part:
@@ -272,10 +278,8 @@ def summaries_of(parts: Sequence[Part], metrics: tuple[str, ...], controls: Sequ
         fit = regress(*regression_inputs(rows, counts, totals, squares), np.array(controls, dtype=bool))
         for places, column in zip(layout.controlled, fit[:3], strict=True):
             table[:, places] = column
-    return [
-        Summary(columns, node, _fill_tails(columns, part, rows, layout))
-        for columns, node, part in zip(table, nodes, parts, strict=True)
-    ]
+    distributions = fill_tails(table, [part.whole_tails() for part in parts], layout.tails)
+    return [Summary(*each) for each in zip(table, nodes, distributions, strict=True)]
 
 
 def summarise(values: npt.ArrayLike, names: Sequence[str], *, controls: bool = True) -> dict[str, float]:
@@ -342,15 +346,6 @@ class _Layout:
 
 _MOMENTS = ("count", "mean", "standard_error", "sd")
 _CONTROLLED = ("controlled_mean", "controlled_standard_error", "variance_reduction")
-_QUANTILE_NAMES = tuple(f"p{percent_label(share)}" for share in QUANTILES)
-_TAIL_NAMES = (
-    *(f"value_at_risk_{percent_label(level)}" for level in TAIL_LEVELS),
-    *(
-        f"expected_shortfall_{percent_label(level)}{suffix}"
-        for level in TAIL_LEVELS
-        for suffix in ("", "_standard_error")
-    ),
-)
 
 
 @cache
@@ -362,9 +357,9 @@ def _layout(metrics: tuple[str, ...]) -> _Layout:
     for name in kept:
         parts = list(_MOMENTS)
         parts += _CONTROLLED if name in rows.results else ()
-        parts += _QUANTILE_NAMES if name in rows.tails else ()
+        parts += QUANTILE_NAMES if name in rows.tails else ()
         money = _leaf(name) in MONEY_METRICS
-        parts += (*_TAIL_NAMES, "loss_chance", "loss_chance_standard_error") if money else ()
+        parts += (*TAIL_NAMES, "loss_chance", "loss_chance_standard_error") if money else ()
         names += [f"{name}.{part}" for part in parts]
         if money:
             chances.append(((len(names) - 2, len(names) - 1), rows.place(f"{name}.loss"), rows.place(name)))
@@ -378,7 +373,7 @@ def _layout(metrics: tuple[str, ...]) -> _Layout:
         names += ["settlement.mean", "settlement.standard_error"]
     places = [[names.index(f"{name}.{part}") for name in kept] for part in _MOMENTS]
     controlled = [[names.index(f"{name}.{part}") for name in rows.results] for part in _CONTROLLED]
-    tails = {name: names.index(f"{name}.{_QUANTILE_NAMES[0]}") for name in rows.tails}
+    tails = {name: names.index(f"{name}.{QUANTILE_NAMES[0]}") for name in rows.tails}
     metric_rows = [rows.place(name) for name in kept]
     return _Layout(tuple(names), metric_rows, tuple(places), chances, tuple(controlled), tails, settlement)
 
@@ -414,20 +409,6 @@ def summary_names(metrics: tuple[str, ...]) -> tuple[str, ...]:
     return _layout(metrics).names
 
 
-def _fill_tails(columns: FloatArray, part: Part, rows: Rows, layout: _Layout) -> dict[str, Distribution]:
-    """Put quantiles and tails in a summary's columns, and return the distributions."""
-    distributions = {}
-    # At the boundary between values and a sketch it is the number of paths that decides.
-    tails = {name: _ready(part.tails[name], part.paths) for name in rows.tails}
-    for name, tail in tails.items():
-        found = _quantiles(tail)
-        found += _shortfalls(tail) if _leaf(name) in MONEY_METRICS else []
-        columns[layout.tails[name] : layout.tails[name] + len(found)] = found
-        if name in DISTRIBUTION_METRICS and tail.size:
-            distributions[name] = Distribution.of(tail)
-    return distributions
-
-
 def regression_inputs(
     rows: Rows, counts: FloatArray, totals: FloatArray, squares: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -446,42 +427,3 @@ def regression_inputs(
         control_squares,
         by_result,
     )
-
-
-def _ready(tail: Tail, paths: int) -> Tail:
-    """Sort values, or make the sketch that so many paths must have."""
-    if isinstance(tail, Sketch):
-        return tail
-    return sorted_sample(tail) if paths <= EXACT_PATHS else Sketch.of(tail)
-
-
-def _quantiles(tail: Tail) -> list[float]:
-    """Return the quantiles of `QUANTILES`."""
-    if not tail.size:
-        return [math.nan] * len(QUANTILES)
-    if isinstance(tail, Sketch):
-        return list(tail.quantiles([sum(rank(tail.size - 1, share)) for share in QUANTILES]).tolist())
-    return [ordered_quantile(tail, share) for share in QUANTILES]
-
-
-def _shortfalls(tail: Tail) -> list[float]:
-    """Return value at risk at each level, then expected shortfall and its standard error at each."""
-    risks, shortfalls = [], []
-    for level in TAIL_LEVELS:
-        count = tail.size
-        if not count:
-            risks.append(math.nan)
-            shortfalls += [math.nan, math.nan]
-            continue
-        whole, _ = tail_size(count, level)
-        if isinstance(tail, Sketch):
-            boundary = float(tail.quantiles([whole])[0])
-            worst, weights = tail.smallest(whole)
-            # The boundary may be a bin's middle and the worst the same bin's mean: none lies above it.
-            found = shortfall(boundary, np.maximum(boundary - worst, 0.0), count, level, weights)
-        else:
-            boundary = float(tail[whole])
-            found = shortfall(boundary, boundary - tail[:whole], count, level)
-        risks.append(0.0 - boundary)
-        shortfalls += [found.value, found.standard_error]
-    return [*risks, *shortfalls]

@@ -22,6 +22,7 @@ from mcmm import __version__
 from mcmm.chunks import Chunk, encode
 from mcmm.controls import controls_known
 from mcmm.errors import MCMMError
+from mcmm.markets import varied
 from mcmm.records import Record, encode_records, mark_of
 from mcmm.summaries import Part, summaries_of
 
@@ -141,6 +142,12 @@ class Task:
     keep_paths: bool
     policy: Policy | None = None
 
+    def scenario_at(self, point: int) -> Scenario:
+        """Return the scenario of a point, which the study has checked."""
+        changes = dict(zip(self.names, self.settings[point], strict=True))
+        made = varied(self.scenario, changes)
+        return self.scenario.replace(changes) if made is None else made
+
     @property
     def first(self) -> int:
         """The first chunk."""
@@ -237,7 +244,7 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
             for chunk in task.chunks:
                 parts, known = [], []
                 for point in chunk.range:
-                    scenario = task.scenario.replace(dict(zip(task.names, task.settings[point], strict=True)))
+                    scenario = task.scenario_at(point)
                     values = rows_of(scenario, task.seed, chunk, stop, task.policy)
                     parts.append(
                         Part.of(

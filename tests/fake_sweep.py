@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mcmm.comparison import Difference, difference, row_of_column
-from mcmm.controls import CONTROLS
+from mcmm.controls import CONTROLS, SETTLEMENT_IN
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
@@ -79,13 +79,18 @@ class FakeSweep:
         nodes = [each.node._replace(batches=each.node.batches[wanted]) for each in self._found]
         controls = self.controls and row in rows.results
         return [
-            difference(node, nodes[baseline], wanted[0], controls)._replace(point=point)
+            difference(node, nodes[baseline], wanted[0], controls, SETTLEMENT_IN.get(row, 0.0))._replace(
+                point=point
+            )
             for point, node in enumerate(nodes)
             if point != baseline
         ]
 
     def sensitivity(self, column: str) -> pd.DataFrame:
         return sensitivity(self.study, self.summary, column)
+
+    def rows(self, point: int, metrics: Any, paths: int | None = None) -> np.ndarray:
+        return self._values[point][[NAMES.index(name) for name in metrics]][:, :paths]
 
     def values(self, point: int, metric: str) -> np.ndarray:
         return self._values[point][NAMES.index(metric)]
@@ -154,6 +159,11 @@ def market(study: Study, scenario: Scenario) -> np.ndarray:
     rows["final_mid"] = rows["final_probability"] = probability
     rows["outcome"] = outcome
     return np.array([rows[name] for name in NAMES])
+
+
+def quantiles_of(found: dict[str, Any]) -> np.ndarray:
+    """The quantiles of a distribution in a page's data."""
+    return np.cumsum(found["quantiles"]) / 10.0 ** found["digits"]
 
 
 def data_of(html: str) -> dict[str, Any]:

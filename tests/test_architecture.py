@@ -55,11 +55,14 @@ def test_every_module_is_in_the_plan() -> None:
         ({"mcmm/scenario.py": "def load():\n    import mcmm.engine\n"}, "scenario may not import engine"),
         ({"mcmm/scenario.py": "from .cli import main\n"}, "scenario may not import cli"),
         ({"mcmm/reports/page.py": "from ..cli import main\n"}, "reports may not import cli"),
-        ({"mcmm/runner.py": "from mcmm._core import run\n"}, "only the engine and its plan may touch"),
-        ({"mcmm/study.py": "from mcmm import _isa\n"}, "only the engine and its plan may touch"),
+        (
+            {"mcmm/runner.py": "from mcmm._core import run\n"},
+            "may touch the compiled core",
+        ),
+        ({"mcmm/study.py": "from mcmm import _isa\n"}, "may touch the compiled core"),
         (
             {"mcmm/runner.py": "from importlib import import_module\nimport_module('mcmm._core')\n"},
-            "only the engine and its plan may touch",
+            "may touch the compiled core",
         ),
         ({"mcmm/runner.py": "from mcmm import Scenario\n"}, "mcmm.Scenario is no module"),
         ({"mcmm/pricing.py": ""}, "room 'pricing' has no place in the house"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,16 +31,16 @@ def paths_of(pnl_fair: np.ndarray, inventory: np.ndarray, settlement: np.ndarray
     return np.stack([rows.get(name, np.zeros(len(pnl_fair))) for name in NAMES])
 
 
-def test_the_regression_is_least_squares() -> None:
+def test_settlement_is_taken_out_and_the_rest_is_least_squares() -> None:
     random = np.random.default_rng(1)
     inventory, settlement = random.standard_normal((2, 500)) * [[2.0], [20.0]]
-    fair = 3 + 0.8 * inventory + 0.01 * settlement + random.standard_normal(500)
+    fair = 3 + 0.8 * inventory + random.standard_normal(500)
     found = summarise(paths_of(fair, inventory, settlement), NAMES)
-    design = np.column_stack([np.ones(500), inventory, settlement])
+    design = np.column_stack([np.ones(500), inventory])
+    coefficients, squares, *_ = np.linalg.lstsq(design, fair)
+    error = math.sqrt(squares[0] / 498 * np.linalg.inv(design.T @ design)[0, 0])
     for name, values in (("pnl_fair", fair), ("pnl_settled", fair + settlement)):
-        coefficients, squares, *_ = np.linalg.lstsq(design, values)
         assert found[f"{name}.controlled_mean"] == pytest.approx(coefficients[0])
-        error = math.sqrt(squares[0] / 497 * np.linalg.inv(design.T @ design)[0, 0])
         assert found[f"{name}.controlled_standard_error"] == pytest.approx(error)
         gain = (found[f"{name}.standard_error"] / error) ** 2
         assert found[f"{name}.variance_reduction"] == pytest.approx(gain)
@@ -49,33 +48,44 @@ def test_the_regression_is_least_squares() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inventory", "settlement", "used"),
+    ("inventory", "settlement"),
     [
-        ((1.0, 0.0), (0.0, 0.0), 1),  # arithmetic: what is settled is the fair value
-        ((1.0, 0.0), (1e-16, 0.0), 1),  # a resolved event: nothing but rounding is left to settle
-        ((0.0, 0.0), (0.0, 1.0), 1),  # a constant fair value
-        ((1.0, 0.0), (2.0, 0.0), 1),  # the one follows from the other
-        ((0.0, 0.0), (0.0, 0.0), 0),  # nothing was ever held
-        ((1.0, 0.0), (0.0, 1.0), 2),
+        ((1.0, 0.0), (0.0, 0.0)),  # arithmetic: what is settled is the fair value
+        ((1.0, 0.0), (1e-16, 0.0)),  # a resolved event: nothing but rounding is left to settle
+        ((0.0, 0.0), (0.0, 1.0)),  # a constant fair value
+        ((1.0, 0.0), (2.0, 0.0)),  # the one follows from the other
+        ((0.0, 0.0), (0.0, 0.0)),  # nothing was ever held
+        ((1.0, 0.0), (0.0, 1.0)),
     ],
 )
 def test_a_control_that_says_nothing_is_left_out(
-    inventory: tuple[float, float], settlement: tuple[float, float], used: int
+    inventory: tuple[float, float], settlement: tuple[float, float]
 ) -> None:
     random = np.random.default_rng(2)
     noise = random.standard_normal((3, 400))
     controls = np.array([inventory, settlement]) @ noise[:2]
     fair = 1 + controls[0] + 0.5 * noise[2]
     found = summarise(paths_of(fair, *controls), NAMES)
-    design = np.column_stack([np.ones(400), *controls[: 2 if used == 2 else 1]])
-    if used == 1 and inventory == (0.0, 0.0):
-        design = np.column_stack([np.ones(400), controls[1]])
-    if not used:
-        design = np.ones((400, 1))
-    mean = np.linalg.lstsq(design, fair + controls[1])[0][0]
+    held = [controls[0]] if any(inventory) else []
+    mean = np.linalg.lstsq(np.column_stack([np.ones(400), *held]), fair)[0][0]
     assert found["pnl_settled.controlled_mean"] == pytest.approx(mean, abs=1e-9)
     assert math.isfinite(found["pnl_settled.controlled_standard_error"])
-    assert (found["pnl_settled.variance_reduction"] > 1) == (used > 0)
+    used = any(inventory) or any(settlement)
+    assert (found["pnl_settled.variance_reduction"] > 1) == used
+
+
+def test_a_control_whose_mean_is_doubtful_is_left_out() -> None:
+    random = np.random.default_rng(3)
+    inventory, noise, settlement = random.standard_normal((3, 400))
+    inventory -= inventory.mean()
+    step = inventory.std(ddof=1) / 20  # a standard error of the mean
+    fair = 3 + inventory + noise
+    near = summarise(paths_of(fair, inventory + 4.9 * step, settlement), NAMES)
+    assert near["pnl_fair.controlled_mean"] != near["pnl_fair.mean"]
+    far = summarise(paths_of(fair, inventory + 5.1 * step, settlement), NAMES)
+    assert far["pnl_fair.controlled_mean"] == far["pnl_fair.mean"]
+    assert far["pnl_fair.variance_reduction"] == 1.0
+    assert far["pnl_settled.controlled_mean"] == pytest.approx(far["pnl_fair.mean"])
 
 
 def test_where_a_mean_is_known_exactly() -> None:
@@ -107,27 +117,74 @@ def test_few_paths_and_unknown_means_leave_the_plain_mean() -> None:
         ({}, True),
         ({"flow.informed_know": "outcome"}, False),
         ({"flow.informed_know": "outcome", "flow.informed_fraction": 0.0}, True),
+        ({"flow.informed_know": "outcome", "flow.model": "intensity"}, True),  # nobody is informed there
+        ({"flow.model": "replay"}, False),
         ({"market.process": "threshold"}, True),
         ({"market.news_rate": 0.1, "market.news_strength": 0.5}, True),
+        ({"schedule.news": [[10]], "market.news_strength": 0.5}, True),
+        ({"schedule.informed_fraction": [[10, 3.0]]}, True),
         ({"risk.drawdown_limit": 5.0, "risk.breaker_action": "flatten"}, True),
+        ({"quoting.policy": "glosten_milgrom", "market.tick_size": 0.0}, True),
+        ({"quoting.policy": "custom"}, True),
     ],
 )
-def test_the_means_are_known_unless_takers_know_the_outcome(settings: dict[str, Any], known: bool) -> None:
+def test_the_means_are_known_unless_takers_know_what_comes(settings: dict[str, Any], known: bool) -> None:
     assert controls_known(Scenario().replace(settings)) is known
 
 
-def test_one_market_whose_takers_know_is_enough() -> None:
-    market = Scenario().market
-    flow = Scenario().flow
-    knowing = Scenario().replace({"flow.informed_know": "outcome"}).flow
-    several = [SimpleNamespace(flow=flow), SimpleNamespace(flow=knowing)]
-    assert controls_known(SimpleNamespace(market=market, flow=flow, markets=several[:1]))  # type: ignore[arg-type]
-    assert not controls_known(SimpleNamespace(market=market, flow=flow, markets=several))  # type: ignore[arg-type]
-    portfolio = SimpleNamespace(correlation=0.5, exposure_limit=10.0, drawdown_limit=math.inf)
-    linked = SimpleNamespace(market=market, flow=flow, portfolio=portfolio)
-    assert not controls_known(linked)  # type: ignore[arg-type]
-    portfolio.exposure_limit = math.inf
-    assert controls_known(linked)  # type: ignore[arg-type]
+def several(one: dict[str, Any], other: dict[str, Any], **shared: Any) -> Scenario:
+    """Two markets that meet, each with its own tables."""
+    return Scenario.from_dict({"markets": [{"name": "one", **one}, {"name": "other", **other}], **shared})
+
+
+LINKED: dict[str, Any] = {"correlation": 0.9, "drawdown_limit": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared", "known"),
+    [
+        ({}, {}, {}, True),
+        # Whoever knows the outcome, it is enough; who and how many may be said in different places.
+        ({}, {"flow": {"informed_know": "outcome"}}, {}, False),
+        ({}, {"flow": {"informed_know": "outcome", "informed_fraction": 0.0}}, {}, True),
+        (
+            {},
+            {"flow": {"informed_fraction": 0.3}},
+            {"flow": {"informed_know": "outcome", "informed_fraction": 0.0}},
+            False,
+        ),
+        (
+            {"flow": {"informed_know": "probability"}},
+            {"flow": {"informed_fraction": 0.0}},
+            {"flow": {"informed_know": "outcome"}},
+            True,
+        ),
+        # A portfolio's limits carry what one logit market says of another; threshold walks say nothing new.
+        ({}, {}, {"portfolio": LINKED}, False),
+        ({}, {}, {"portfolio": {"correlation": 0.9, "exposure_limit": 20.0}}, False),
+        ({}, {}, {"portfolio": {"correlation": 0.9}}, True),
+        ({}, {"quoting": {"policy": "custom"}}, {"portfolio": {"correlation": 0.9}}, False),
+        ({}, {}, {"portfolio": {"correlation": 0.0}, "quoting": {"policy": "custom"}}, True),
+        ({}, {}, {"portfolio": LINKED | {"correlation": 0.0}}, True),
+        ({}, {}, {"portfolio": LINKED, "market": {"process": "threshold"}}, True),
+        (
+            {"market": {"process": "logit"}},
+            {},
+            {"portfolio": LINKED, "market": {"process": "threshold"}},
+            False,
+        ),
+        (
+            {"market": {"process": "threshold"}},
+            {"market": {"process": "threshold"}},
+            {"portfolio": LINKED},
+            True,
+        ),
+    ],
+)
+def test_of_several_markets_each_is_asked(
+    one: dict[str, Any], other: dict[str, Any], shared: dict[str, Any], known: bool
+) -> None:
+    assert controls_known(several(one, other, **shared)) is known
 
 
 # ---- real paths
@@ -143,6 +200,12 @@ MARKETS: dict[str, dict[str, Any]] = {
     "halt": {"risk.loss_limit": 2.0},
     "news": {"market.news_rate": 0.02, "market.news_strength": 0.3, "flow.news_excitation": 0.5},
     "threshold": {"market.process": "threshold"},
+    "a certain jump, pauses and more who know": {
+        "schedule.news": [[50, 0.5]],
+        "schedule.pauses": [{"start": 40, "steps": 20, "quotes": "rest"}],
+        "schedule.informed_fraction": [[45, 4.0]],
+    },
+    "glosten_milgrom": {"quoting.policy": "glosten_milgrom", "market.tick_size": 0.0},
     "arithmetic": {
         "market.process": "arithmetic",
         "market.initial_mid": 100.0,
@@ -164,14 +227,50 @@ def test_the_controls_have_mean_0_and_the_two_means_agree(name: str) -> None:
         assert found[f"{result}.variance_reduction"] >= 0.99
 
 
+# A market that moves much, a breaker on the sum that trips often and caps that bind.
+MOVING: dict[str, Any] = {"steps": 100, "quoting": {"base_spread": 0.08}, "risk": {"mark": "fair"}}
+
+
+@pytest.mark.parametrize(
+    ("market", "portfolio"),
+    [
+        ({"process": "threshold", "resolution_step": 300}, LINKED),
+        ({"process": "threshold", "resolution_step": 300}, {"correlation": 0.9, "exposure_limit": 10.0}),
+        ({"volatility": 0.1}, {"correlation": 0.9}),
+        ({"volatility": 0.1}, {"drawdown_limit": 0.5, "exposure_limit": 10.0}),
+    ],
+)
+def test_several_markets_controls_have_mean_0(market: dict[str, Any], portfolio: dict[str, Any]) -> None:
+    scenario = several({}, {}, market=market, portfolio=portfolio, **MOVING)
+    assert controls_known(scenario)
+    found = summarise(engine.run_rows(scenario, 5, 0, 40_000), scenario.columns)
+    for control in ("inventory_pnl", "settlement"):
+        assert abs(found[f"{control}.mean"]) <= 4.5 * found[f"{control}.standard_error"]
+    apart = found["pnl_settled.controlled_mean"] - found["pnl_settled.mean"]
+    assert abs(apart) <= 4.5 * found["pnl_settled.standard_error"]
+    assert found["pnl_settled.variance_reduction"] > 2
+
+
+def test_where_limits_join_correlated_logit_markets_the_controls_would_lie() -> None:
+    scenario = several({}, {}, market={"volatility": 0.1}, portfolio=LINKED, **MOVING)
+    assert not controls_known(scenario)
+    found = summarise(engine.run_rows(scenario, 5, 0, 40_000), scenario.columns)
+    assert found["settlement.mean"] < -10 * found["settlement.standard_error"]
+    right = summarise(engine.run_rows(scenario, 5, 0, 40_000), scenario.columns, controls=False)
+    assert right["pnl_settled.controlled_mean"] == right["pnl_settled.mean"]
+    lie = found["pnl_settled.controlled_mean"] - right["pnl_settled.mean"]
+    assert abs(lie) > 10 * right["pnl_settled.standard_error"]
+
+
 def test_where_takers_know_the_outcome_the_controls_would_lie() -> None:
     scenario = Scenario(steps=300).replace({"flow.informed_know": "outcome", "flow.informed_fraction": 0.4})
     rows = engine.run_rows(scenario, 5, 0, 20_000)
     wrong, right = (summarise(rows, NAMES, controls=controls) for controls in (True, False))
     assert right["inventory_pnl.mean"] < -10 * right["inventory_pnl.standard_error"]
-    lie = wrong["pnl_fair.controlled_mean"] - right["pnl_fair.mean"]
-    assert abs(lie) > 10 * right["pnl_fair.standard_error"]
+    lie = wrong["pnl_settled.controlled_mean"] - right["pnl_settled.mean"]
+    assert abs(lie) > 10 * right["pnl_settled.standard_error"]
     assert right["pnl_fair.controlled_mean"] == right["pnl_fair.mean"]
+    assert right["pnl_settled.controlled_mean"] == right["pnl_settled.mean"]
 
 
 def test_the_gain_on_the_defaults() -> None:
@@ -194,15 +293,41 @@ def test_their_intervals_hold_the_mean_as_often_as_they_say(paths: int) -> None:
     parts = [Part.of(part, NAMES, exact=True) for part in np.split(rows, repetitions, axis=1)]
     table = np.stack([each.columns for each in summaries_of(parts, NAMES, [True] * repetitions)])
     whole = summarise(rows, NAMES)
-    reach = stats.t.isf(0.025, paths - 3)
     for name in ("pnl", "pnl_fair", "pnl_settled"):
-        place, error = (COLUMNS.index(f"{name}.controlled_{part}") for part in ("mean", "standard_error"))
-        miss = np.abs(table[:, place] - whole[f"{name}.controlled_mean"]) > reach * table[:, error]
-        # The results are skewed: a little more is missed with few paths, by the plain mean's interval too.
-        assert miss.mean() < 0.05 + 4 * math.sqrt(0.05 * 0.95 / repetitions) + (0.02 if paths == 32 else 0.0)
-        assert miss.mean() > 0.02
-        gained = table[:, COLUMNS.index(f"{name}.standard_error")] / table[:, error]
+        errors = {}
+        for mean, error, degrees in (
+            ("mean", "standard_error", paths - 1),
+            ("controlled_mean", "controlled_standard_error", paths - 3),
+        ):
+            value, errors[mean] = (table[:, COLUMNS.index(f"{name}.{part}")] for part in (mean, error))
+            # All paths together stand for the truth: they know it 30 times better than one repetition.
+            miss = (
+                np.abs(value - whole[f"{name}.controlled_mean"]) > stats.t.isf(0.025, degrees) * errors[mean]
+            )
+            # The results are skewed: with few paths a little more is missed.
+            slack = 4 * math.sqrt(0.05 * 0.95 / repetitions) + (0.02 if paths == 32 else 0.0)
+            assert 0.02 < miss.mean() < 0.05 + slack
+        gained = errors["mean"] / errors["controlled_mean"]
         assert np.median(gained) > {"pnl": 0.95, "pnl_fair": 0.95, "pnl_settled": 2.0}[name]
+
+
+def test_a_rare_outcome_does_not_mislead_them() -> None:
+    """Of 256 paths none or one ends the other way: the plain mean's interval misses, theirs does not."""
+    repetitions, paths = 600, 256
+    scenario = Scenario(steps=60).replace({"market.initial_probability": 0.005})
+    rows = engine.run_rows(scenario, 11, 0, paths * repetitions)
+    truth = rows[NAMES.index("pnl_fair")].mean()  # of pnl_settled too, which alone does not tell
+    parts = [Part.of(part, NAMES, exact=True) for part in np.split(rows, repetitions, axis=1)]
+    table = np.stack([each.columns for each in summaries_of(parts, NAMES, [True] * repetitions)])
+
+    def missed(mean: str, error: str) -> float:
+        value, spread = (table[:, COLUMNS.index(name)] for name in (mean, error))
+        return float((np.abs(value - truth) > stats.t.isf(0.025, paths - 1) * spread).mean())
+
+    assert missed("pnl_settled.mean", "pnl_settled.standard_error") > 0.15
+    for name in ("pnl_fair", "pnl_settled"):
+        assert missed(f"{name}.controlled_mean", f"{name}.controlled_standard_error") < 0.08
+        assert table[:, COLUMNS.index(f"{name}.variance_reduction")].min() > 0.8
 
 
 def test_points_are_fitted_each_on_its_own() -> None:

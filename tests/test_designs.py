@@ -15,7 +15,7 @@ from scipy.stats import qmc
 from small_study import small_study
 
 import mcmm
-from mcmm import designs
+from mcmm import designs, runner
 from mcmm.errors import StoreError, StudyError
 from mcmm.store import SweepResult
 from mcmm.study import Study
@@ -103,6 +103,16 @@ def test_points_that_break_a_constraint_are_left_out() -> None:
     # A setting that the scenario derives has its derived value.
     derived = {"axes": axes, "constraints": ["market.initial_mid == market.initial_probability"]}
     assert study(derived).count == 9
+
+
+def test_constraints_join_the_settings_of_several_markets() -> None:
+    markets = [{"name": "cut-25"}, {"name": "50", "quoting": {"base_spread": 0.06}}]
+    one, other = f"markets.cut-25.{SPREAD}", f"markets.50.{SPREAD}"
+    found = study(
+        {"axes": {one: [0.02, 0.04, 0.08]}, "constraints": [f"2*{one}-0.02<={other}"]},
+        scenario={"steps": 10, "markets": markets},
+    )
+    assert rows(found) == [(0.02,), (0.04,)]
 
 
 def test_the_points_of_sobol_indices_are_saltellis() -> None:
@@ -221,6 +231,75 @@ def test_every_design_is_swept_stored_and_read_again(tmp_path: Path, points: Any
     assert [str(each) for each in mcmm.sweep(found, tmp_path / "run", jobs=1).summary.loc[0]] == [
         str(each) for each in result.summary.loc[0]
     ]
+
+
+def inline(value: Any) -> str:
+    """TOML of a value, on one line and with tables in their order."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{name}" = {inline(item)}' for name, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return "inf" if value == math.inf else json.dumps(value)
+
+
+@pytest.mark.parametrize("points", EVERY, ids=lambda points: str(points)[:30])
+def test_every_design_is_the_same_from_a_file(tmp_path: Path, points: Any) -> None:
+    path = tmp_path / "study.toml"
+    tables = small_study().to_dict() | {"points": points}
+    path.write_text("\n".join(f"{name} = {inline(value)}" for name, value in tables.items()))
+    found = Study.load(path)
+    assert found == study(points)
+    assert rows(found) == rows(study(points))
+
+
+SPREADS = [0.02, 0.04, 0.08]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("[0.02, 0.04, 0.08]", SPREADS),
+        ("{ low = 0.02, high = 0.08, count = 3, scale = 'log' }", SPREADS),
+        ("{ low = 0.02, high = 0.08, count = 3 }", [0.02, 0.05, 0.08]),
+    ],
+)
+def test_an_axis_is_written_in_a_file_in_each_way(tmp_path: Path, axis: str, values: list[float]) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'name = "n"\npaths = 64\nseed = 7\nscenario = { steps = 10 }\n'
+        "points.constraints = ["
+        '"quoting.defensive_threshold < 1", "quoting.base_spread / 2 < 0.03 or steps < 5"]\n'
+        f'[points.axes]\n"quoting.base_spread" = {axis}\n'
+        '"risk.inventory_limit" = { low = 10, high = 1000, count = 3, scale = "log", integer = true }\n'
+        '"risk.breaker_action" = ["halt", "flatten"]\n"recovery.stale_quotes" = [true, false]\n'
+    )
+    found = Study.load(path)
+    kept = [spread for spread in values if spread < 0.06]
+    assert found.count == len(kept) * 3 * 2 * 2
+    assert found.axes[SPREAD] == tuple(kept)
+    assert found.axes[LIMIT] == (10, 100, 1000)
+    assert found.axes[ACTION] == ("halt", "flatten")
+    assert mcmm.sweep(found, jobs=1).points[SPREAD].tolist() == [each for each in kept for _ in range(12)]
+
+
+@pytest.mark.parametrize("points", EVERY, ids=lambda points: str(points)[:30])
+def test_the_points_are_written_down_before_the_first_path_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: Any
+) -> None:
+    written: list[list[tuple[Any, ...]]] = []
+
+    def compute(*arguments: Any) -> Any:
+        table = pq.read_table(tmp_path / "run" / "points.parquet").drop_columns("point")
+        written.append([tuple(row.values()) for row in table.to_pylist()])
+        assert (tmp_path / "run" / "manifest.json").exists()
+        return honest(*arguments)
+
+    honest = runner.compute
+    monkeypatch.setattr(runner, "compute", compute)
+    found = study(points, paths=2)
+    mcmm.sweep(found, tmp_path / "run", jobs=1)
+    assert written
+    assert all(each == rows(found) for each in written)
 
 
 def other_draws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ SETTINGS = {
     "risk.breaker_action": "halt",
     "recovery.stale_quotes": False,
     "steps": 100,
+    "markets.cut-25.quoting.base_spread": 0.02,
+    "markets.25.quoting.base_spread": 0.08,
+    "markets.not.quoting.base_spread": 0.06,
+    "markets._6375.quoting.base_spread": 0.05,
 }
 
 
@@ -39,6 +43,12 @@ SETTINGS = {
         ("not recovery.stale_quotes", True),
         ("recovery.stale_quotes or steps - 1 > 98", True),
         ("  steps\t> 1 ", True),
+        ("markets.cut-25.quoting.base_spread < quoting.base_spread", True),
+        ("markets.25.quoting.base_spread-markets.cut-25.quoting.base_spread-0.05 > 0", True),
+        ("2*markets.not.quoting.base_spread <= 0.11 or not markets.25.quoting.base_spread > 0.1", True),
+        ("markets._6375.quoting.base_spread == 0.05", True),
+        ("risk.breaker_action == 'markets.cut-25.'", False),
+        ("'markets.cut-25.' != 'markets._6375742d3235.' and steps > 1", True),
     ],
 )
 def test_a_constraint_says_what_it_says(text: str, holds: bool) -> None:
@@ -49,6 +59,13 @@ def test_a_constraint_knows_its_settings() -> None:
     rule = Constraint("quoting.fill_shade < quoting.base_spread and steps > 1")
     assert rule.names == {"quoting.fill_shade", "quoting.base_spread", "steps"}
     assert rule == Constraint(rule.text)
+    names = "markets.cut-25.quoting.base_spread", "markets.not.risk.close_steps"
+    assert Constraint(f"{names[0]}*2<{names[1]}").names == set(names)
+
+
+def test_a_refusal_names_a_market_as_it_was_written() -> None:
+    with pytest.raises(ValueError, match=r"got 'markets.cut-25.steps \*\* 2' in"):
+        Constraint("markets.cut-25.steps ** 2 < 5")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +103,8 @@ def test_a_constraint_knows_its_settings() -> None:
         "not " * 900 + "steps < 5",
         "steps < 5 and " * 200 + "steps < 5",
         "steps < \0 5",
+        "markets.cut 25.steps < 5",
+        "markets.a.b(5) < 5",
     ],
 )
 def test_whatever_is_no_comparison_is_refused(text: str) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcmm.moments import BATCHES, LEAF, join, moments_of, root, row_moments, tally, tree_sum
+from mcmm import _isa, moments
+from mcmm.moments import BATCHES, LEAF, Kind, RowOf, join, moments_of, root, row_moments, tally, tree_sum
 from mcmm.statistics import Interval, mean
 
 # What a sample cannot say is NaN, never a warning.
@@ -190,3 +191,41 @@ def test_values_may_be_read_only_strided_or_whole_numbers() -> None:
     values.flags.writeable = False
     assert float(row_moments(values.T).mean[1]) == float(row_moments(values[:, 1][np.newaxis].copy()).mean[0])
     assert mean(np.array([1, 2, 3])).value == 2.0
+
+
+@pytest.mark.parametrize("build", _isa.builds())
+def test_every_build_adds_up_to_the_same_bits(build: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.stack([sample(3001, row) for row in range(3)])
+    values[2, ::7] = np.nan
+    whole = root(tally(values, pairs=PAIRS[:2]), PAIRS[:2])
+    total = tree_sum(values[:2])
+    monkeypatch.setattr(moments, "core", _isa.load(build))
+    for one, other in zip(root(tally(values, pairs=PAIRS[:2]), PAIRS[:2])[2:], whole[2:], strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert tree_sum(values[:2]).tobytes() == total.tobytes()
+
+
+def test_rows_are_made_of_columns() -> None:
+    values = np.stack([sample(700, 1), sample(700, 2)])
+    values[0, :3], values[1, :3] = [-1.0, 0.0, -0.0], [3.0, -3.0, 0.0]
+    made = {
+        RowOf(Kind.AS_IT_IS, 1): values[1],
+        RowOf(Kind.DIFFERENCE, 0, 1): values[0] - values[1],
+        RowOf(Kind.NEGATIVE, 0): (values[0] < 0).astype(float),
+        RowOf(Kind.POSITIVE, 0): (values[0] > 0).astype(float),
+        RowOf(Kind.UNLESS_NEGATIVE, 1): np.where(values[1] < 0, np.nan, values[1]),
+    }
+    found = tally(values, rows=list(made))
+    expected = tally(np.stack(list(made.values())))
+    for node, other in zip(found, expected, strict=True):
+        assert node[:2] == other[:2]
+        for one, another in zip(node[2:], other[2:], strict=True):
+            assert one.tobytes() == another.tobytes()
+
+
+def test_what_was_read_from_a_file_can_be_joined() -> None:
+    nodes = tally(np.stack([sample(600), sample(600, 2)]), pairs=PAIRS[:2])
+    for node in nodes:
+        for array in node[2:]:
+            array.flags.writeable = False
+    assert root(nodes, PAIRS[:2]).counts.tolist() == [600.0, 600.0]

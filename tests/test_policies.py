@@ -390,6 +390,8 @@ def test_the_commands_take_it(quotes: Path, tmp_path: Path) -> None:
     found = command.invoke(app, ["sweep", str(source), "--out", run, "--policy", named])
     assert found.exit_code == 0, found.output
     assert command.invoke(app, ["verify", run, "--all", "--policy", named]).exit_code == 0
-    assert command.invoke(app, ["report", run]).exit_code == 0
+    assert command.invoke(app, ["report", run, "--policy", named]).exit_code == 0
+    refused = command.invoke(app, ["report", run])
+    assert "policy: must be given" in str(refused.exception)
     refused = command.invoke(app, ["sweep", str(source), "--out", run])
     assert refused.exit_code == 2 or isinstance(refused.exception, InputError)

@@ -17,6 +17,7 @@ from mcmm.errors import StudyError
 from mcmm.metrics import NAMES
 from mcmm.precision import Precision
 from mcmm.reports.findings import Findings
+from mcmm.reports.page import page
 from mcmm.statistics import expected_shortfall
 from mcmm.store import SweepResult
 from mcmm.study import Study
@@ -135,6 +136,29 @@ def test_the_report_stretches_its_intervals(result: SweepResult) -> None:
     behind = result.paths_of(0) * 0.05
     assert high - low == pytest.approx(2 * stats.t.isf(0.005, behind - 1) * error)
     assert " to " in findings.paths_text
+
+
+def test_the_reports_say_which_points_have_what_was_asked_for(result: SweepResult) -> None:
+    from test_reports import printed, without_lines
+
+    errors = result.summary["pnl_settled.expected_shortfall_95_standard_error"]
+    unmet = [str(point) for point in range(3) if errors[point] > 0.15]
+    assert 0 < len(unmet) < 3
+    asked = "A standard error of 0.15 was asked for of the expected shortfall of pnl_settled at 95%"
+    missed = (
+        f"not reached with the most paths allowed, 12,000, by {len(unmet)} of 3 points: {', '.join(unmet)}."
+    )
+    looks = "up to 5 looks, and every 95% interval is wide enough for all of them together (one look's"
+    text = without_lines(printed(Findings.of(result)))
+    html = page(Findings.of(result)).replace("&#39;", "'")
+    for part in (f"{asked}: {missed}", looks):
+        assert part in text
+        assert part in html
+    assert result.study.precision is not None
+    loose = result.study.precision.model_copy(update={"standard_error": 9.0})
+    assert ": every point has it. " in loose.note(result.summary, "tail")
+    once = Precision(metric="halt.chance", standard_error=1e-9, most_paths=1024)
+    assert once.note(result.summary, "chance").endswith("1,024, by 3 of 3 points: 0, 1, 2.")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_sweep import HOSTILE, MANY, data_of, sweep
+from fake_sweep import HOSTILE, MANY, data_of, quantiles_of, sweep
 
 from mcmm.distributions import LEVELS, Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
+from mcmm.reports.details import Details
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page, write_page
@@ -47,7 +48,7 @@ def test_histogram_of_one_value(value: float) -> None:
 
 
 def test_the_pages_numbers_are_the_sweeps(small: Findings) -> None:
-    data = figures_data(small)
+    data = figures_data(Details(small))
     result = small.result
     json.dumps(data, allow_nan=False)
     for row, point in enumerate(result.points.index):
@@ -55,13 +56,13 @@ def test_the_pages_numbers_are_the_sweeps(small: Findings) -> None:
         found = data["distributions"]["pnl_settled"][str(row)]
         assert sum(found["counts"]) == len(values)
         expected = np.quantile(values, LEVELS, method="inverted_cdf")
-        np.testing.assert_allclose(found["quantiles"], expected, atol=found["width"] / 100)
+        np.testing.assert_allclose(quantiles_of(found), expected, atol=found["width"] / 100)
         luck = values - result.values(point, "pnl_fair")
-        assert data["settlement"]["mean"][row] == pytest.approx(luck.mean(), rel=1e-5)
-        assert data["settlement"]["error"][row] == pytest.approx(luck.std(ddof=1) / math.sqrt(2000), rel=1e-5)
+        assert data["settlement"]["mean"][row] == pytest.approx(luck.mean(), rel=1e-4)
+        assert data["settlement"]["error"][row] == pytest.approx(luck.std(ddof=1) / math.sqrt(2000), rel=1e-4)
         parts = [data["columns"][f"{name}.mean"][row] for name in ("spread_pnl", "inventory_pnl", "fees")]
         assert parts[0] + parts[1] - parts[2] == pytest.approx(
-            data["columns"]["pnl_fair.mean"][row], abs=1e-4
+            data["columns"]["pnl_fair.mean"][row], abs=1e-3
         )
         for axis in data["axes"]:
             assert axis["values"][axis["of"][row]] == str(result.points[axis["name"]].iloc[row])
@@ -69,14 +70,14 @@ def test_the_pages_numbers_are_the_sweeps(small: Findings) -> None:
 
 def test_axis_values_are_in_order_and_infinity_comes_last() -> None:
     axes = {"risk.drawdown_limit": [math.inf, 10.0, 2.5], "quoting.policy": ["symmetric", "adaptive"]}
-    first, second = figures_data(Findings.of(sweep(axes)))["axes"]
+    first, second = figures_data(Details(Findings.of(sweep(axes))))["axes"]
     assert first["values"] == ["2.5", "10", "inf"]
     assert first["of"] == [2, 2, 1, 1, 0, 0]
     assert second["values"] == ["symmetric", "adaptive"]
 
 
 def test_the_menu_offers_every_metric_that_says_something(small: Findings) -> None:
-    data = figures_data(small)
+    data = figures_data(Details(small))
     offered = {option["column"] for group in data["menu"] for option in group["options"]}
     assert {f"{name}.mean" for name in NAMES if name != "halt_reason"} - offered == {
         "halt_step.mean",
@@ -89,7 +90,7 @@ def test_the_menu_offers_every_metric_that_says_something(small: Findings) -> No
 def test_a_long_study_carries_the_best_distributions() -> None:
     axes = {"quoting.base_spread": {"low": 0.01, "high": 0.3, "count": MOST_DISTRIBUTIONS + 50}}
     findings = Findings.of(sweep(axes, paths=50))
-    carried = set(figures_data(findings)["distributions"]["pnl_settled"])
+    carried = set(figures_data(Details(findings))["distributions"]["pnl_settled"])
     assert len(carried) == MOST_DISTRIBUTIONS
     assert {str(row) for row in findings.order[:50]} <= carried
     assert str(findings.order[-1]) in carried
@@ -106,7 +107,10 @@ def test_the_page_asks_nothing_of_a_network(small: Findings) -> None:
     assert not re.search(r"\b(?:src|srcset|action)\s*=|@import|url\(", outside)
     assert set(re.findall(r'href="([^"]*)"', outside)) == {"data:,"} | {
         f"#{name}" for name in re.findall(r'<section id="(\w+)"', html)
-    }
+    } | {f"#setting-{name}" for name in small.result.points.columns}
+    # Every link within the page leads somewhere.
+    for name in re.findall(r'href="#([^"]*)"', outside):
+        assert f'id="{name}"' in html
     assert "default-src 'none'" in html
 
 

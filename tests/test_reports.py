@@ -416,5 +416,5 @@ def test_a_real_sweep_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[
     for point in result.points.index:
         assert sum(data["distributions"]["pnl_settled"][str(point)]["counts"]) == 300
     for part in ("pnl_settled.mean", "pnl_settled.expected_shortfall_95", "fills.mean"):
-        np.testing.assert_allclose(data["columns"][part], result.summary[part], rtol=1e-5)
+        np.testing.assert_allclose(data["columns"][part], result.summary[part], rtol=1e-4)
     assert result.study.digest() in html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import pickle
 import tomllib
@@ -372,3 +373,54 @@ def test_every_line_opens_with_the_source() -> None:
         ["here.toml", "steps"],
         ["here.toml", "risk.mark"],
     ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"steps": 77},
+        {"quoting.base_spread": 1, "risk.inventory_limit": 30, "risk.exposure_limit": 50},
+        {"risk.inventory_limit": math.inf, "market.initial_mid": 0.25},
+        {"quoting.policy": "symmetric", "risk.breaker_action": "flatten", "recovery.stale_quotes": True},
+        {"market.initial_mid": None},
+        {"schedule.volatility": "[[3, 2.0]]"},
+        {"flow.arrival_rate": np.float64(0.2), "steps": np.int64(9)},
+    ],
+)
+@pytest.mark.parametrize("markets", [(), ({"name": "fed", "risk": {"inventory_limit": 9}}, {"name": "cpi"})])
+def test_a_change_is_what_a_new_scenario_would_be(changes: dict[str, Any], markets: Any) -> None:
+    """A point of a study is made without asking again of what did not change."""
+    scenario = Scenario(steps=50, fees={"maker_rate": 0.01}, markets=list(markets))
+    data = scenario.to_dict()
+    for name, value in changes.items():
+        table, _, leaf = name.rpartition(".")
+        given = json.loads(value) if name == "schedule.volatility" else value
+        (data.setdefault(table, {}) if table else data)[leaf] = given
+    made, expected = scenario.replace(changes), Scenario.from_dict(data)
+    assert made == expected
+    assert made.digest() == expected.digest()
+    assert made.dumps() == expected.dumps()
+    assert {name: type(made.get(name)) for name in changes} == {
+        name: type(expected.get(name)) for name in changes
+    }
+    for name, market in made.by_market().items():
+        assert market.to_dict() == expected.by_market()[name].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"risk.inventory_limit": True}, "risk.inventory_limit: must be a whole number >= 1 or inf, got t"),
+        ({"risk.close_steps": 60}, "risk.close_steps: must be <= steps (50), got 60"),
+        ({"steps": 0}, "steps: must be a whole number >= 1"),
+        ({"market": 3}, "market: is a table; name one of its settings"),
+        ({"portfolio.correlation": 0.5}, "portfolio.correlation: must be 0.0 without [[markets]], got 0.5"),
+    ],
+)
+def test_a_wrong_change_is_told(changes: dict[str, Any], line: str) -> None:
+    scenario = Scenario(steps=50)
+    scenario.replace({"risk.inventory_limit": 1})  # which equals True
+    with pytest.raises(ScenarioError) as caught:
+        scenario.replace(changes)
+    assert str(caught.value).startswith(line)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcmm.columns import percent_label
 from mcmm.errors import InputError
 from mcmm.moments import tree_sum
 from mcmm.statistics import (
     Interval,
     expected_shortfall,
     mean,
-    percent_label,
     proportion,
     quantile,
     quantile_interval,

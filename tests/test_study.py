@@ -302,30 +302,6 @@ def test_the_public_name() -> None:
     assert mcmm.Study is Study
 
 
-SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
-
-
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_the_shipped_studies_are_valid(path: Path) -> None:
-    study = Study.load(path)
-    assert study.question.endswith("?")
-    assert path.read_text().startswith("# Asks: ")
-    command = "sweep" if study.sweeps else "calibrate"
-    assert f"mcmm {command} sweeps/{path.name}" in path.read_text()
-    assert Study.from_dict(study.to_dict()) == study
-
-
-def test_the_shipped_studies_are_of_the_size_they_say() -> None:
-    studies = {path.stem: Study.load(path) for path in SWEEPS}
-    assert set(studies) >= {"quickstart", "spread_inventory", "risk_limits"}
-    # 20 seconds on two cores at 10 ns a path-step, with room for slower ones.
-    assert studies["quickstart"].path_steps() <= 1e9
-    limits = studies["risk_limits"]
-    assert limits.count >= 100
-    assert limits.paths >= 10_000
-    assert {"risk.inventory_limit", "risk.exposure_limit", "risk.drawdown_limit"} <= set(limits.axes)
-
-
 @pytest.mark.parametrize("text", ["paths = " + "9" * 5000, "a = " + "[" * 5000])
 def test_toml_that_chokes_the_parser_is_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "study.toml"

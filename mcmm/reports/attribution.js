@@ -3,15 +3,18 @@
 let attributionFilter = () => true;
 
 function setUpAttribution() {
+  figure("plot-attribution", drawAttribution);
   const box = $("attribution-controls");
   const select = element("select", { id: "attribution-axis" });
   (wide.length ? wide : data.axes).forEach((axis) => select.append(option(data.axes.indexOf(axis), axis.name)));
   const hold = () => {
-    attributionFilter = holdOthers(box, [data.axes[Number(select.value)]], drawAttribution);
+    attributionFilter = holdOthers(box, [data.axes[Number(select.value)]], () =>
+      redraw("plot-attribution", "plot-bound"),
+    );
   };
   select.addEventListener("change", () => {
     hold();
-    drawAttribution();
+    redraw("plot-attribution", "plot-bound");
   });
   box.append(element("label", {}, "Along", select));
   hold();
@@ -37,7 +40,11 @@ function drawAttribution() {
   });
   const error = (halves, colour) => ({ type: "data", array: halves, color: colour, thickness: 1.5, width: 5 });
   const traces = [
-    part("spread_pnl.mean", "spread", look.parts.spread, "", 1, ["informed_pnl.mean"]),
+    {
+      ...part("spread_pnl.mean", "spread, from the uninformed", look.parts.spread, "", 1, ["informed_pnl.mean"]),
+      y: rows.map((row) => cell("spread_pnl.mean", row) - (cell("informed_pnl.mean", row) || 0)),
+    },
+    part("informed_pnl.mean", "taken by the informed", look.parts.informed, ".", 1, ["informed_volume.mean"]),
     part("inventory_pnl.mean", "inventory", look.parts.inventory, "/"),
     part("fees.mean", "fees (paid: down)", look.parts.fees, "x", -1),
     {

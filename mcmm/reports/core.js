@@ -1,6 +1,13 @@
 // What every figure uses: the data, the theme, numbers as text, elements, and drawing itself.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+// Quantiles come as steps in units of 10^-digits, and marks without their names.
+for (const points of Object.values(data.distributions))
+  for (const found of Object.values(points)) {
+    let sum = 0;
+    found.quantiles = found.quantiles.map((step) => (sum += step) / 10 ** found.digits);
+    found.marks = Object.fromEntries(data.marks.map((part, i) => [part, found.marks[i]]).filter(([, mark]) => mark));
+  }
 const $ = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("screen and (max-width: 760px)");
@@ -14,7 +21,7 @@ const LIGHT = {
   page: "#ffffff",
   accent: "#0a5aa8",
   points: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9"],
-  parts: { spread: "#0072B2", inventory: "#E69F00", fees: "#8c8c8c", settlement: "#CC79A7" },
+  parts: { spread: "#0072B2", informed: "#D55E00", inventory: "#E69F00", fees: "#8c8c8c", settlement: "#CC79A7" },
   diverging: [
     [0, "#b4530b"],
     [0.5, "#f4f2ee"],
@@ -28,7 +35,7 @@ const DARK = {
   page: "#14171b",
   accent: "#73b7ff",
   points: ["#56B4E9", "#E69F00", "#2fc49a", "#e49bc4", "#F0E442", "#d7dbe0"],
-  parts: { spread: "#4aa3df", inventory: "#E69F00", fees: "#9aa3ad", settlement: "#e49bc4" },
+  parts: { spread: "#4aa3df", informed: "#ff8a5c", inventory: "#E69F00", fees: "#9aa3ad", settlement: "#e49bc4" },
   diverging: [
     [0, "#bd5f1d"],
     [0.5, "#23282f"],
@@ -55,7 +62,7 @@ function digitsOf(value, figures) {
 function format(value, unit, figures = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
   if (unit === "chance") return plain(100 * value, Math.min(3, Math.max(1, digitsOf(100 * value, 2)))) + "%";
-  if (unit === "$") {
+  if (unit && unit.startsWith("$")) {
     const size = Math.abs(value);
     const text = plain(size, size >= 1000 ? 0 : size >= 1 || size === 0 ? 2 : Math.min(5, digitsOf(size, 2)));
     return (value < 0 ? "\u2212$" : "$") + text;
@@ -64,7 +71,7 @@ function format(value, unit, figures = 4) {
 }
 
 const withDigits = (value, unit, digits) =>
-  unit === "$" ? (value < 0 ? "\u2212$" : "$") + plain(Math.abs(value), digits) : plain(value, digits);
+  unit.startsWith("$") ? (value < 0 ? "\u2212$" : "$") + plain(Math.abs(value), digits) : plain(value, digits);
 
 const unitOf = {};
 const labelOf = {};
@@ -122,6 +129,67 @@ function fillMetrics(select, chosen) {
     for (const entry of group.options) made.append(option(entry.column, entry.label, entry.column === chosen));
     select.append(made);
   }
+}
+
+// Figures are drawn once they come near the screen, and again when what they show has changed.
+const figures = new Map();
+const drawn = new Set();
+function figure(id, drawer) {
+  if ($(id)) figures.set(id, drawer);
+}
+function redraw(...ids) {
+  for (const id of ids) if (drawn.has(id)) figures.get(id)();
+}
+function drawAll() {
+  for (const [id, drawer] of figures)
+    if (printing || drawn.has(id)) {
+      drawn.add(id);
+      drawer();
+    }
+}
+function watch() {
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries)
+        if (isIntersecting && !drawn.has(target.id)) {
+          near.unobserve(target);
+          drawn.add(target.id);
+          figures.get(target.id)();
+        }
+    },
+    { rootMargin: "200px" },
+  );
+  for (const id of figures.keys()) near.observe($(id));
+}
+
+// A link to a setting's row, where its meaning is told.
+const settingLink = (name, text = name) =>
+  element("a", { href: `#setting-${name}`, textContent: text });
+
+// An interval's two halves, as plotly's error bars want them; an end that is not known has none.
+const whiskers = (marks, colour, more = {}) => ({
+  type: "data",
+  symmetric: false,
+  array: marks.map((mark) => (mark && mark[2] !== null ? Math.max(0, mark[2] - mark[0]) : 0)),
+  arrayminus: marks.map((mark) => (mark && mark[1] !== null ? Math.max(0, mark[0] - mark[1]) : 0)),
+  color: colour,
+  thickness: 1.5,
+  width: 4,
+  ...more,
+});
+
+// "$1.23 ($1.10 to $1.36)": two figures of the interval's half, cents in pairs; an open end is said to be none.
+function ranged(mark, unit) {
+  if (!mark || mark[0] === null) return "\u2013";
+  const [value, low, high] = mark;
+  const ends = [low, high].filter((end) => end !== null);
+  const half = ends.length ? Math.max(...ends.map((end) => Math.abs(end - value))) : 0;
+  if (!(half > 0)) return format(value, unit);
+  if (unit === "chance") return `${format(value, unit)} (${format(low, unit)} to ${format(high, unit)})`;
+  let digits = Math.min(6, digitsOf(half, 2));
+  if (unit.startsWith("$") && digits === 1) digits = 2;
+  const told = (end, none) => (end === null ? none : withDigits(end, unit, digits));
+  return `${withDigits(value, unit, digits)} (${told(low, "no lower bound")} to ${told(high, "no upper bound")})`;
 }
 
 function draw(id, traces, layout) {

@@ -1,7 +1,35 @@
 // Histogram, cumulative curve and table of the chosen points.
 
+const QUANTILES = [
+  ["p01", 0.01, "1% quantile"],
+  ["p05", 0.05, "5% quantile"],
+  ["p50", 0.5, "median"],
+  ["p95", 0.95, "95% quantile"],
+  ["p99", 0.99, "99% quantile"],
+];
+const TAILS = [
+  ["value_at_risk_95", "value at risk, 95%"],
+  ["expected_shortfall_95", "expected shortfall, 95%"],
+  ["value_at_risk_99", "value at risk, 99%"],
+  ["expected_shortfall_99", "expected shortfall, 99%"],
+];
+
 let chosen = [];
 const carried = (row) => Object.values(data.distributions).some((points) => row in points);
+const distributionOf = (metric, row) => (data.distributions[metric] ? data.distributions[metric][row] : undefined);
+const markOf = (metric, row, part) => {
+  const found = distributionOf(metric, row);
+  return found && found.marks[part] ? found.marks[part] : null;
+};
+// A loss stands where the pnl is: its mark with the sign turned.
+const turned = (mark) =>
+  mark && [-mark[0], mark[2] === null ? null : -mark[2], mark[1] === null ? null : -mark[1]];
+const axisTitle = (metric) => {
+  const unit = data.units[metric];
+  const of = { $: "$ a path", chance: "", count: "a path", contracts: "contracts", steps: "steps" };
+  const said = unit in of ? of[unit] : unit;
+  return said ? `${metric}, ${said}` : metric;
+};
 
 function firstChoice() {
   const { best, order } = data.objective;
@@ -27,7 +55,8 @@ function thin(rows, count) {
 
 function choose(rows) {
   chosen = rows.filter(carried).slice(0, MOST);
-  drawDistributions();
+  redraw("plot-histogram", "plot-ecdf");
+  fillTable();
 }
 
 function addPoint(row) {
@@ -36,9 +65,14 @@ function addPoint(row) {
 }
 
 function setUpDistributions() {
+  figure("plot-histogram", drawHistogram);
+  figure("plot-ecdf", drawCumulative);
   const metric = $("distribution-metric");
   for (const name of Object.keys(data.distributions)) metric.append(option(name, name));
-  metric.addEventListener("change", drawDistributions);
+  metric.addEventListener("change", () => {
+    redraw("plot-histogram", "plot-ecdf", "plot-multiples");
+    fillTable();
+  });
   const add = $("distribution-add");
   add.append(option("", "choose\u2026", true));
   for (const row of data.objective.order)
@@ -59,67 +93,72 @@ function setUpDistributions() {
   });
   $("distribution-reset").addEventListener("click", () => choose(firstChoice()));
   chosen = firstChoice();
+  fillTable();
 }
 const firstRow = () => (data.objective.best === null ? 0 : data.objective.best);
 
-function drawDistributions() {
-  const look = theme();
+function showing() {
   const metric = $("distribution-metric").value;
-  const shown = chosen.filter((row) => data.distributions[metric] && row in data.distributions[metric]);
-  const bars = [];
-  const curves = [];
-  const strips = [];
-  shown.forEach((row, place) => {
-    const found = data.distributions[metric][row];
-    const colour = look.points[place];
-    const name = `point ${data.points[row].id}`;
-    const line = { color: colour, width: 2, dash: DASHES[place] };
-    const edges = [
-      found.start,
-      ...found.counts.map((_, i) => found.start + i * found.width),
-      found.start + found.counts.length * found.width,
-    ];
-    const share = found.counts.map((count) => count / data.paths);
-    const bin = found.counts.map((count, i) => {
-      const left = found.start + i * found.width;
-      return `${name}<br>${format(left, "$")} to ${format(left + found.width, "$")}: ${(100 * share[i]).toPrecision(2)}% of paths (${plain(count, 0)})`;
-    });
-    bars.push({
-      type: "scatter",
-      mode: "lines",
-      name,
-      x: edges,
-      y: [0, ...share.map((part) => part / found.width), 0],
-      text: ["", ...bin, ""],
-      line: { color: colour, shape: "hv", width: 1.5 },
-      fill: "tozeroy",
-      fillcolor: colour + "22",
-      hovertemplate: "%{text}<extra></extra>",
-    });
-    curves.push({
-      type: "scatter",
-      mode: "lines",
-      name,
-      x: found.quantiles,
-      y: data.levels,
-      line,
-      hovertemplate: `${name}<br>%{y:.1%} of paths at or below %{x:$,.2f}<extra></extra>`,
-    });
-    strips.push(...strip(metric, row, shown.length - 1 - place, colour, name));
-  });
-  const shares = [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1];
-  const ends = shown
-    .map((row) => data.distributions[metric][row])
+  return [metric, chosen.filter((row) => distributionOf(metric, row))];
+}
+
+// The range that all of some distributions share, and how a bin is told.
+function sharedRange(metric, rows) {
+  const ends = rows
+    .map((row) => distributionOf(metric, row))
     .flatMap((found) => [found.start, found.start + found.counts.length * found.width]);
   const margin = 0.03 * (Math.max(...ends) - Math.min(...ends));
-  const range = ends.length ? [Math.min(...ends) - margin, Math.max(...ends) + margin] : undefined;
+  return ends.length ? [Math.min(...ends) - margin, Math.max(...ends) + margin] : undefined;
+}
+
+function bars(metric, row, colour, more = {}) {
+  const found = distributionOf(metric, row);
+  const unit = data.units[metric];
+  const name = `point ${data.points[row].id}`;
+  const edges = [
+    found.start,
+    ...found.counts.map((_, i) => found.start + i * found.width),
+    found.start + found.counts.length * found.width,
+  ];
+  const total = found.counts.reduce((sum, count) => sum + count, 0);
+  const share = found.counts.map((count) => count / total);
+  const bin = found.counts.map((count, i) => {
+    const left = found.start + i * found.width;
+    return `${name}<br>${format(left, unit)} to ${format(left + found.width, unit)}: ${(100 * share[i]).toPrecision(2)}% of paths (${plain(count, 0)})`;
+  });
+  return {
+    type: "scatter",
+    mode: "lines",
+    name,
+    x: edges,
+    y: [0, ...share.map((part) => part / found.width), 0],
+    text: ["", ...bin, ""],
+    line: { color: colour, shape: "hv", width: 1.5 },
+    fill: "tozeroy",
+    fillcolor: colour + "22",
+    hovertemplate: "%{text}<extra></extra>",
+    ...more,
+  };
+}
+
+function drawHistogram() {
+  const look = theme();
+  const [metric, shown] = showing();
+  const traces = shown.map((row, place) => bars(metric, row, look.points[place]));
+  shown.forEach((row, place) => traces.push(...strip(metric, row, shown.length - 1 - place, look.points[place])));
   const count = Math.max(1, shown.length);
-  const height = 300 + 34 * count;
-  const low = (34 * count + 10) / (height - 60);
-  draw("plot-histogram", [...bars, ...strips], {
+  const height = 300 + 46 * count;
+  const low = (46 * count + 10) / (height - 60);
+  const unit = data.units[metric];
+  draw("plot-histogram", traces, {
     height,
-    xaxis: { ...titled(`${metric}, $ a path`), ...scaled("$"), anchor: "y2", range },
-    yaxis: { domain: [low, 1], tickformat: ".2~%", rangemode: "tozero", ...titled("share of paths per $1") },
+    xaxis: { ...titled(axisTitle(metric)), ...scaled(unit), anchor: "y2", range: sharedRange(metric, shown) },
+    yaxis: {
+      domain: [low, 1],
+      tickformat: ".2~%",
+      rangemode: "tozero",
+      ...titled(unit.startsWith("$") ? "share of paths per $1" : "share of paths per unit"),
+    },
     yaxis2: {
       domain: [0, low - 0.03],
       range: [-0.6, count - 0.4],
@@ -130,105 +169,158 @@ function drawDistributions() {
       fixedrange: true,
     },
   });
-  draw("plot-ecdf", curves, {
-    height,
-    showlegend: true,
-    xaxis: { ...titled(`${metric}, $ a path`), ...scaled("$"), range },
-    yaxis: {
-      ...titled("share of paths"),
-      range: [-0.01, 1.01],
-      tickvals: shares,
-      ticktext: shares.map((part) => `${100 * part}%`),
-    },
-  });
-  fillTable(metric, shown);
 }
 
-function strip(metric, row, level, colour, name) {
-  const at = (part) => cell(`${metric}.${part}`, row);
-  const text =
-    `${name}<br>` +
-    lines(
-      row,
-      ["p01", "p05", "p50", "mean", "p95", "p99", "expected_shortfall_95"]
-        .map((part) => `${metric}.${part}`)
-        .filter((column) => cell(column, row) !== null),
-    );
+function drawCumulative() {
+  const look = theme();
+  const [metric, shown] = showing();
+  const unit = data.units[metric];
+  const traces = [];
+  shown.forEach((row, place) => {
+    const found = distributionOf(metric, row);
+    const name = `point ${data.points[row].id}`;
+    const colour = look.points[place];
+    traces.push({
+      type: "scatter",
+      mode: "lines",
+      name,
+      x: found.quantiles,
+      y: data.levels,
+      line: { color: colour, width: 2, dash: DASHES[place] },
+      text: found.quantiles.map(
+        (value, i) => `${name}<br>${plain(100 * data.levels[i], 1)}% of paths at or below ${format(value, unit)}`,
+      ),
+      hovertemplate: "%{text}<extra></extra>",
+    });
+    const parts = QUANTILES.filter(([part]) => found.marks[part]);
+    traces.push({
+      type: "scatter",
+      mode: "markers",
+      showlegend: false,
+      name: `${name}, quantiles`,
+      x: parts.map(([part]) => found.marks[part][0]),
+      y: parts.map(([, share]) => share),
+      error_x: whiskers(
+        parts.map(([part]) => found.marks[part]),
+        colour,
+      ),
+      text: parts.map(([part, , told]) => `${name}<br>${told}: ${ranged(found.marks[part], unit)}`),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: { symbol: "circle", size: 5, color: colour },
+    });
+  });
+  const shares = narrow.matches && !printing ? [0.05, 0.25, 0.5, 0.75, 0.95] : [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
+  draw("plot-ecdf", traces, {
+    height: 300 + 46 * Math.max(1, shown.length),
+    showlegend: true,
+    xaxis: { ...titled(axisTitle(metric)), ...scaled(unit), range: sharedRange(metric, shown) },
+    yaxis: {
+      ...titled("share of paths"),
+      range: [-0.02, 1.02],
+      tickvals: shares,
+      ticktext: shares.map((share) => `${plain(100 * share, 0)}%`),
+    },
+  });
+}
+
+// A point's marks below the histogram: above the line mean and quantiles, below it the losses, where the pnl is.
+function strip(metric, row, level, colour) {
+  const unit = data.units[metric];
+  const name = `point ${data.points[row].id}`;
+  const mark = (part) => markOf(metric, row, part);
   const base = { type: "scatter", yaxis: "y2", showlegend: false, hovertemplate: "%{text}<extra></extra>" };
   const span = (from, to, width) => ({
     ...base,
     mode: "lines",
-    x: [at(from), at(to)],
-    y: [level, level],
-    text: [text, text],
+    hoverinfo: "skip",
+    hovertemplate: undefined,
+    x: [mark(from)[0], mark(to)[0]],
+    y: [level + 0.18, level + 0.18],
     line: { color: colour, width },
   });
-  const marker = (value, symbol, size, half) => ({
+  const markers = (entries, symbol, size, height, open = false) => ({
     ...base,
     mode: "markers",
-    x: [value],
-    y: [level],
-    text: [text],
-    marker: { symbol, size, color: symbol === "diamond" ? theme().page : colour, line: { color: colour, width: 2 } },
-    error_x: half === null ? undefined : { type: "data", array: [half], color: colour, thickness: 1.5, width: 4 },
+    x: entries.map(([one]) => one[0]),
+    y: entries.map(() => level + height),
+    text: entries.map(([, told]) => `${name}<br>${told}`),
+    marker: { symbol, size, color: open ? theme().page : colour, line: { color: colour, width: 2 } },
+    error_x: whiskers(
+      entries.map(([one]) => one),
+      colour,
+    ),
   });
-  const marks = [
-    span("p01", "p99", 1.5),
-    span("p05", "p95", 7),
-    marker(at("p50"), "line-ns", 16, null),
-    marker(at("mean"), "diamond", 8, reach(`${metric}.mean`, row)),
-  ];
-  const shortfall = at("expected_shortfall_95");
-  if (shortfall !== null) marks.push(marker(-shortfall, "x-thin", 9, reach(`${metric}.expected_shortfall_95`, row)));
+  const marks = [];
+  if (mark("p01") && mark("p99")) marks.push(span("p01", "p99", 1.5), span("p05", "p95", 6));
+  const quantiles = QUANTILES.filter(([part]) => mark(part)).map(([part, , told]) => [
+    mark(part),
+    `${told}: ${ranged(mark(part), unit)}`,
+  ]);
+  marks.push(markers(quantiles, "line-ns", 12, 0.18));
+  if (mark("mean")) marks.push(markers([[mark("mean"), `mean: ${ranged(mark("mean"), unit)}`]], "diamond", 8, 0.18, true));
+  const losses = TAILS.filter(([part]) => mark(part));
+  const told = ([part, words]) => [turned(mark(part)), `${words}: ${ranged(mark(part), unit)}, a loss if positive`];
+  const risks = losses.filter(([part]) => part.startsWith("value"));
+  const shortfalls = losses.filter(([part]) => part.startsWith("expected"));
+  if (losses.length)
+    marks.push(
+      markers(risks.map(told), "triangle-down-open", 8, -0.22),
+      markers(shortfalls.map(told), "x-thin", 8, -0.22),
+    );
   return marks;
 }
 
-function fillTable(metric, shown) {
-  const parts = [
-    ["mean", "mean"],
-    ["sd", "sd"],
-    ["p01", "1%"],
-    ["p05", "5%"],
-    ["p50", "50%"],
-    ["p95", "95%"],
-    ["p99", "99%"],
-    ["value_at_risk_95", "VaR 95%"],
-    ["expected_shortfall_95", "ES 95%"],
-    ["value_at_risk_99", "VaR 99%"],
-    ["expected_shortfall_99", "ES 99%"],
-    ["loss_chance", "chance of loss"],
-  ].filter(([part]) => data.columns[`${metric}.${part}`]);
+function fillTable() {
+  const [metric, shown] = showing();
+  const unit = data.units[metric];
+  const parts = [["mean", "mean"], ...QUANTILES.map(([part, , told]) => [part, told]), ...TAILS];
   const head = element(
     "tr",
     {},
-    element("th", { scope: "col", colSpan: 2 }),
-    element("th", { scope: "col", className: "text", textContent: "point" }),
-    ...parts.map(([, heading]) => element("th", { scope: "col", textContent: heading })),
+    element("th", { scope: "col", className: "text", textContent: metric }),
+    ...shown.map((row, place) => {
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.borderTopColor = theme().points[place];
+      swatch.style.borderTopStyle =
+        DASHES[place] === "solid" ? "solid" : DASHES[place] === "dot" ? "dotted" : "dashed";
+      const remove = element("button", { type: "button", className: "remove", textContent: "\u00d7", title: "Take it out" });
+      remove.setAttribute("aria-label", `Take point ${data.points[row].id} out`);
+      remove.addEventListener("click", () => choose(chosen.filter((other) => other !== row)));
+      return element(
+        "th",
+        { scope: "col" },
+        swatch,
+        ` point ${data.points[row].id} `,
+        remove,
+        element("span", { className: "settings-of", textContent: data.points[row].label }),
+      );
+    }),
   );
-  const rows = shown.map((row, place) => {
-    const swatch = element("span", { className: "swatch" });
-    swatch.style.borderTopColor = theme().points[place];
-    swatch.style.borderTopStyle = DASHES[place] === "solid" ? "solid" : DASHES[place] === "dot" ? "dotted" : "dashed";
-    const remove = element("button", {
-      type: "button",
-      className: "remove",
-      textContent: "\u00d7",
-      title: "Take it out",
-    });
-    remove.setAttribute("aria-label", `Take point ${data.points[row].id} out`);
-    remove.addEventListener("click", () => choose(chosen.filter((other) => other !== row)));
-    return element(
+  const lineOf = (told, cells) =>
+    element(
       "tr",
       {},
-      element("td", {}, remove),
-      element("td", {}, swatch),
-      element("th", {
-        scope: "row",
-        className: "text",
-        textContent: `${data.points[row].id}: ${data.points[row].label}`,
-      }),
-      ...parts.map(([part]) => element("td", { textContent: written(`${metric}.${part}`, row) })),
+      element("th", { scope: "row", className: "text", textContent: told }),
+      ...cells.map((text) => element("td", { textContent: text })),
     );
-  });
+  const rows = parts
+    .filter(([part]) => shown.some((row) => markOf(metric, row, part)))
+    .map(([part, told]) => lineOf(told, shown.map((row) => ranged(markOf(metric, row, part), unit))));
+  if (data.columns[`${metric}.loss_chance`])
+    rows.push(
+      lineOf(
+        "chance of a loss",
+        shown.map((row) => written(`${metric}.loss_chance`, row)),
+      ),
+    );
+  rows.push(
+    lineOf(
+      "paths behind it",
+      shown.map((row) => {
+        const found = distributionOf(metric, row);
+        return `${plain(found.paths, 0)}${found.exact ? "" : ", summarised"}`;
+      }),
+    ),
+  );
   $("distribution-table").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
 }

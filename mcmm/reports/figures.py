@@ -13,9 +13,12 @@ import numpy as np
 from mcmm.distributions import DISTRIBUTION_METRICS, LEVELS, Distribution
 from mcmm.metrics import METRICS
 from mcmm.reports import numbers
+from mcmm.reports.details import Details
 from mcmm.reports.findings import (
     Findings,
+    breakers_of,
     describe,
+    exposure_limited,
     frontier,
     is_chance,
     point_label,
@@ -23,11 +26,13 @@ from mcmm.reports.findings import (
     standard_error_name,
     unit,
 )
+from mcmm.reports.samples import SAMPLED_METRICS, Mark, Sample, kept_marks
+from mcmm.statistics import proportion
 
 if TYPE_CHECKING:
     from mcmm.moments import FloatArray
 
-__all__ = ["MOST_DISTRIBUTIONS", "figures_data"]
+__all__ = ["MOST_DISTRIBUTIONS", "carried_rows", "figures_data"]
 
 #: The most points whose distributions it carries; of a longer study the best ones and a spread of the others.
 MOST_DISTRIBUTIONS = 200
@@ -38,33 +43,37 @@ REWARD = "pnl_settled.controlled_mean"
 RISKS = (
     "pnl_settled.expected_shortfall_95",
     "pnl_settled.expected_shortfall_99",
-    "pnl_settled.value_at_risk_95",
-    "pnl_settled.sd",
     "max_drawdown.mean",
-    "max_drawdown.p95",
     "halt.chance",
+    "pnl_settled.loss_chance",
 )
-ATTRIBUTION = ("spread_pnl", "inventory_pnl", "fees")
+#: A distribution's marks, in the order in which the page has them.
+MARKS = (
+    *("mean", "p01", "p05", "p50", "p95", "p99"),
+    *("value_at_risk_95", "expected_shortfall_95", "value_at_risk_99", "expected_shortfall_99"),
+)
 
 
-def figures_data(findings: Findings) -> dict[str, Any]:
+def figures_data(details: Details) -> dict[str, Any]:
     """Gather what the page's figures show.
 
     Parameters
     ----------
-    findings : Findings
-        The sweep and what it says.
+    details : Details
+        The sweep, what it says, and its points looked at path by path.
 
     Returns
     -------
     dict
         Ready for JSON: ``points``, ``axes``, ``columns`` (the summary, by column), ``menu`` (what to choose
-        from), ``errors``, ``chances``, ``objective``, ``risks`` (with their frontiers), ``distributions``,
-        ``settlement``.
+        from), ``errors``, ``chances``, ``objective``, ``risks`` (with their frontiers), ``distributions`` (by
+        metric and row, with marks), ``sampled`` (the rows whose paths were looked at, and how many),
+        ``breakers``, ``drivers``, ``limits``, ``settlement``.
     """
+    findings = details.findings
     result = findings.result
     columns = _columns(findings)
-    distributions, settlement = _distributions(findings)
+    distributions, settlement = _distributions(details)
     labels = [point_label(result, row) for row in range(len(findings.order))]
     axes = _axes(findings)
     cells = math.prod(len(axis["values"]) for axis in axes)
@@ -93,12 +102,22 @@ def figures_data(findings: Findings) -> dict[str, Any]:
         },
         "risks": _risks(findings, columns),
         "levels": list(LEVELS),
+        "marks": list(MARKS),
         "distributions": distributions,
+        "units": {name: METRICS[name].unit for name in distributions},
+        "sampled": {str(row): [sample.paths, sample.whole] for row, sample in details.samples.items()},
+        "breakers": _breakers(details),
+        "exposure_limited": any(
+            exposure_limited(result.study.scenario_at(int(point))) for point in result.points.index
+        ),
+        "steps": [result.study.steps_at(int(point)) for point in result.points.index],
+        "drivers": _drivers(details),
+        "limits": _limits(details),
         "settlement": settlement,
     }
 
 
-def _number(value: float, figures: int = 6) -> float | None:
+def _number(value: float, figures: int = 5) -> float | None:
     """Round a number to some figures; None for what JSON cannot hold."""
     return float(f"{value:.{figures}g}") if math.isfinite(value) else None
 
@@ -214,7 +233,7 @@ def _risks(findings: Findings, columns: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _chosen(findings: Findings) -> list[int]:
+def carried_rows(findings: Findings) -> list[int]:
     """Choose the rows whose distributions are carried."""
     count = len(findings.order)
     if count <= MOST_DISTRIBUTIONS:
@@ -225,15 +244,34 @@ def _chosen(findings: Findings) -> list[int]:
     return sorted({*best_half, *(others[place] for place in places)})
 
 
-def _distributions(findings: Findings) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the chosen points' paths: their distributions, and settlement's luck with its standard error."""
+def _distributions(details: Details) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the distributions with their marks, and settlement's luck with its standard error.
+
+    Three metrics are kept of every point; the others, and exact intervals, come from the points whose paths
+    were looked at.
+    """
+    findings = details.findings
     result = findings.result
     distributions: dict[str, dict[str, Any]] = {name: {} for name in DISTRIBUTION_METRICS}
-    for row in _chosen(findings):
+    for row in carried_rows(findings):
+        sample = details.samples.get(row)
         for name in DISTRIBUTION_METRICS:
             found = result.distribution(int(result.points.index[row]), name)
             if found is not None:
-                distributions[name][str(row)] = _distribution(found)
+                exact = sample.marks.get(name) if sample is not None and sample.whole else None
+                marks = kept_marks(findings, row, name, found)
+                marks |= exact or {}
+                if exact and "mean" in exact:
+                    column = findings.estimated(f"{name}.mean")
+                    marks["mean"] = (findings.value(row, column), *findings.interval(row, column))
+                paths = result.paths_of(int(result.points.index[row]))
+                distributions[name][str(row)] = _distribution(found, marks, paths, exact is not None)
+    for name in _telling(details.samples):
+        distributions[name] = {
+            str(row): _distribution(sample.distributions[name], sample.marks[name], sample.paths, True)
+            for row, sample in details.samples.items()
+            if name in sample.distributions
+        }
     luck, errors = (
         _rounded(result.summary[f"settlement.{part}"].to_numpy()) for part in ("mean", "standard_error")
     )
@@ -241,12 +279,118 @@ def _distributions(findings: Findings) -> tuple[dict[str, Any], dict[str, Any]]:
     return carried, {"mean": luck, "error": errors, "reach": _number(findings.reach("pnl_settled.mean"), 4)}
 
 
-def _distribution(found: Distribution) -> dict[str, Any]:
-    """Round a distribution for the page: quantiles to a hundredth of a bin."""
+def _telling(samples: dict[int, Sample]) -> list[str]:
+    """Name the metrics, beyond those kept of every point, that are not one number on every path."""
+    names = []
+    for name in SAMPLED_METRICS:
+        found = [sample.distributions[name] for sample in samples.values() if name in sample.distributions]
+        ends = {float(end) for each in found for end in (each.quantiles[0], each.quantiles[-1])}
+        if name not in DISTRIBUTION_METRICS and (len(ends) > 1 or (name == "breaker_overshoot" and found)):
+            names.append(name)
+    return names
+
+
+def _distribution(found: Distribution, marks: dict[str, Mark], paths: int, exact: bool) -> dict[str, Any]:
+    """Write a distribution small.
+
+    Quantiles are rounded to a hundredth of a bin or finer, as whole multiples of ``10^-digits``: the first,
+    and then how far each lies beyond the one before. Marks stand in the order of `MARKS`.
+    """
     digits = max(0, 2 - math.floor(math.log10(found.width)))
+    whole = np.rint(found.quantiles * 10.0**digits).astype(np.int64)
     return {
         "start": found.start,
         "width": found.width,
         "counts": [int(count) if count == round(count) else round(float(count), 2) for count in found.counts],
-        "quantiles": [round(float(value), digits) for value in found.quantiles],
+        "digits": digits,
+        "quantiles": np.diff(whole, prepend=0).tolist(),
+        "marks": [[_number(value, 5) for value in marks[part]] if part in marks else 0 for part in MARKS],
+        "paths": paths,
+        "exact": int(exact),
+    }
+
+
+def _breakers(details: Details) -> dict[str, Any]:
+    """Say by row and breaker on which share of paths it tripped first, and the share of steps after that.
+
+    Where a point has one breaker, it is the one that every halt is of; which of several needs the paths.
+    """
+    findings = details.findings
+    result = findings.result
+    found: dict[str, Any] = {}
+    for row, point in enumerate(result.points.index):
+        reasons = breakers_of(result.study.scenario_at(int(point)))
+        sample = details.samples.get(row)
+        steps = result.study.steps_at(int(point))
+        entries = {}
+        for reason in reasons:
+            if len(reasons) == 1:
+                paths = result.paths_of(int(point))
+                trips = proportion(round(findings.value(row, "halt.chance") * paths), paths)
+                step = findings.value(row, "halt_step.mean")
+                after = trips.value * (steps - 1 - step) / steps if trips.value else 0.0
+            elif sample is not None:
+                paths = sample.paths
+                trips = sample.trips.get(reason, proportion(0, paths))
+                after = sample.after.get(reason, 0.0)
+            else:
+                continue
+            high = trips.high if trips.value else numbers.zero_chance_bound(paths)
+            entries[reason] = {
+                "chance": [_number(part, 4) for part in (trips.value, trips.low, high)],
+                "after": _number(after, 4),
+                "text": numbers.chance(trips.value, paths),
+            }
+        if entries:
+            found[str(row)] = entries
+    return found
+
+
+def _drivers(details: Details) -> dict[str, Any] | None:
+    drivers = details.drivers
+    if drivers is None:
+        return None
+    short = short_names(list(details.findings.result.points.columns))
+    columns = {
+        column: {
+            part: [None if value is None else _number(value, 3) for value in values]
+            for part, values in found.items()
+        }
+        for column, found in drivers.columns.items()
+    }
+    return {
+        "method": drivers.method,
+        "axes": [{"name": name, "short": short[name]} for name in drivers.axes],
+        "columns": columns,
+    }
+
+
+def _limits(details: Details) -> dict[str, Any] | None:
+    """Give each limit's prices with their intervals."""
+    found = details.prices
+    if found is None:
+        return None
+    confidence = details.findings.confidence
+    return {
+        "row": found.row,
+        "paths": found.paths,
+        "prices": [
+            {
+                "setting": price.setting,
+                "value": ", ".join(numbers.setting_text(value) for value in price.values),
+                "problem": numbers.clean(price.problem),
+                "acted": price.acted,
+                **{
+                    name: None
+                    if estimate is None
+                    else [_number(part, 5) for part in (estimate.value, *estimate.interval(confidence))]
+                    for name, estimate in (
+                        ("forgone", price.forgone),
+                        ("drawdown", price.drawdown),
+                        ("shortfall", price.shortfall),
+                    )
+                },
+            }
+            for price in found.prices
+        ],
     }

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Findings",
+    "breakers_of",
     "can_halt",
     "describe",
     "error_digits",
+    "exposure_limited",
     "frontier",
     "is_chance",
     "money_digits",
@@ -134,15 +136,27 @@ def frontier(risk: NDArray[np.float64], reward: NDArray[np.float64]) -> list[int
     return chosen
 
 
+def breakers_of(scenario: Any) -> list[str]:
+    """Name the breakers that a scenario sets; with several markets only the portfolio's own."""
+    if scenario.markets:
+        return ["portfolio_drawdown"] if math.isfinite(scenario.portfolio.drawdown_limit) else []
+    return [
+        name for name in ("drawdown", "loss", "volume") if math.isfinite(scenario.get(f"risk.{name}_limit"))
+    ]
+
+
+def exposure_limited(scenario: Any) -> bool:
+    """Tell whether a scenario limits exposure, in any market or of their sum."""
+    limits = [market.risk.exposure_limit for market in scenario.by_market().values()]
+    return any(map(math.isfinite, [*limits, scenario.portfolio.exposure_limit]))
+
+
 def can_halt(scenario: Any) -> bool:
     """Tell whether a scenario sets any breaker: without one a halt is impossible, not merely unseen.
 
     With several markets the portfolio's own is meant, as in the columns without a market's name.
     """
-    if scenario.markets:
-        return math.isfinite(scenario.portfolio.drawdown_limit)
-    limits = ("risk.drawdown_limit", "risk.loss_limit", "risk.volume_limit")
-    return any(math.isfinite(scenario.get(name)) for name in limits)
+    return bool(breakers_of(scenario))
 
 
 def point_label(result: SweepResult, row: int) -> str:
@@ -168,6 +182,8 @@ class Findings:
         The best row; None where no point has an objective.
     shortfall, shortfall_standard_error : ndarray, shape (points,)
         The best point's objective less the point's, and its standard error; NaN where not known.
+    shortfall_degrees : ndarray, shape (points,)
+        Degrees of freedom of that error's t distribution; infinite for a normal one.
     tied : tuple of int
         Rows not shown to be worse than the best, best first: with the best they hold the true best with a
         chance of 95% or more, see `mcmm.comparison.best_set`.
@@ -185,6 +201,7 @@ class Findings:
     best: int | None
     shortfall: NDArray[np.float64]
     shortfall_standard_error: NDArray[np.float64]
+    shortfall_degrees: NDArray[np.float64]
     tied: tuple[int, ...]
     method: Literal["paired", "apart", "none"]
     halting: tuple[bool, ...]
@@ -210,17 +227,17 @@ class Findings:
         best = order[0] if order and math.isfinite(values[order[0]]) else None
         shortfall = np.full(len(values), math.nan)
         errors = np.full(len(values), math.nan)
+        degrees = np.full(len(values), math.inf)
         tied: tuple[int, ...] = ()
         method: Literal["paired", "apart", "none"] = "none"
         if best is not None:
             shortfall = values[best] - values
-            degrees = np.full(len(values), math.inf)
             method = _fill_errors(result, objective, best, shortfall, errors, degrees)
             known = np.where(np.isfinite(errors), shortfall, math.nan)
             kept = best_set(known, errors, degrees, result.study.looks)
             tied = tuple(row for row in order if row != best and kept[row])
         halting = tuple(can_halt(result.study.scenario_at(point)) for point in result.points.index)
-        return cls(result, objective, order, best, shortfall, errors, tied, method, halting)
+        return cls(result, objective, order, best, shortfall, errors, degrees, tied, method, halting)
 
     @property
     def paths(self) -> int:
@@ -314,91 +331,20 @@ class Findings:
 
     def sentences(self) -> tuple[str, ...]:
         """Answer in three sentences: the best point, its tail, what cannot be told apart from it."""
-        if self.best is None:
-            return (f"No point has a {describe(self.objective)}: it does not apply to this scenario.",)
-        return self._best_sentence(self.best), self._tail_sentence(self.best), self._tied_sentence(self.best)
+        from mcmm.reports.answer import sentences
 
-    def _best_sentence(self, best: int) -> str:
-        interval = self.write_interval(best, self.objective)
-        interval = f" (95% interval {interval})" if interval else ""
-        extra = ""
-        if self.objective != "pnl_settled.mean":
-            extra = f", with mean pnl_settled {self.write(best, 'pnl_settled.mean')} a path"
-        elif self.value(best, self.objective) < 0:
-            extra = ": even the best point loses money"
-        return (
-            f"The best {describe(self.objective)} is {self.write(best, self.objective)}{interval}, "
-            f"at {self.name(best)}{extra}{self._at_the_edge(best)}."
-        )
+        return sentences(self)
 
-    def _at_the_edge(self, best: int) -> str:
-        """Warn where a better setting may lie outside the study: the best has an axis' last finite value."""
-        edges = []
-        study = self.result.study
-        # What a design drew is never at the end of its range; only a grid's ends are the study's.
-        axes = study.axes if study.layout.design == "grid" else {}
-        short = short_names(list(axes))
-        for name, values in axes.items():
-            if any(isinstance(each, str | bool) for each in values) or len(values) < 2:
-                continue
-            value = float(self.result.points[name].iloc[best])
-            finite = [float(each) for each in values]
-            if math.isfinite(value) and value in (min(finite), max(finite)):
-                edges.append(f"the {'largest' if value == max(finite) else 'smallest'} {short[name]}")
-        return f", which has {' and '.join(edges)} of the study: a better one may lie beyond" if edges else ""
+    def behind(self, row: int) -> tuple[float, float]:
+        """Find the 95% interval of a point's shortfall from the best, by Student's t; NaN if none."""
+        from mcmm.statistics import Estimate
 
-    def _tail_sentence(self, best: int) -> str:
-        shortfall = self.value(best, TAIL)
-        interval = self.write_interval(best, TAIL)
-        interval = f" (95% interval {interval})" if interval else ""
-        verb = "lose" if shortfall >= 0 else "still earn"
-        error = self.value(best, f"{TAIL}_standard_error")
-        amount = numbers.money(abs(shortfall), error_digits(error, shortfall))
-        if shortfall < 0:
-            interval = ""
-        text = (
-            f"In the tail its worst 5% of paths {verb} {amount} on average{interval}, "
-            f"and {self.chance(best, 'pnl_settled.loss_chance')} of paths end in a loss"
-        )
-        tails = self.result.summary[TAIL].to_numpy(dtype=float)
-        safest = int(np.nanargmin(tails)) if np.isfinite(tails).any() else best
-        if len(tails) == 1:
-            return text + "."
-        if safest == best:
-            return text + "; no other point has a smaller tail."
-        return (
-            f"{text}; the smallest such tail, {numbers.money(tails[safest])}, is that of "
-            f"{self.name(safest)}, where mean pnl_settled is {self.write(safest, 'pnl_settled.mean')}."
-        )
-
-    def _tied_sentence(self, best: int) -> str:
-        others = len(self.order) - 1
-        if others == 0:
-            return "The study has this one point, so there is nothing to compare it with."
-        if self.method == "none" or self.paths < 2:
-            return f"The {describe(self.objective)} has no standard error here, so no difference is judged."
-        paired = (
-            "paired differences"
-            if self.method == "paired"
-            else "differences, the points taken as independent"
-        )
-        rule = f"{paired}; at most a 5% chance to have ruled out the true best"
-        if not self.tied:
-            return f"Every other point is worse: none of the {others} can be the best ({rule})."
-        points = [str(self.result.points.index[row]) for row in self.tied]
-        listed = ", ".join(points[:8]) + (f" and {len(points) - 8} more" if len(points) > 8 else "")
-        if len(points) == 1:
-            text = f"Of the {others} other points one, point {listed}, is not shown to be worse ({rule})"
-        else:
-            text = f"Of the {others} other points {len(points)} are not shown to be worse ({rule}): {listed}"
-        tails = {row: self.value(row, TAIL) for row in (best, *self.tied)}
-        safest = min(tails, key=lambda row: (tails[row], row != best))
-        if safest == best:
-            return text + "; the best has the smallest tail of them."
-        return (
-            f"{text}; of these point {self.result.points.index[safest]} has the smallest tail, "
-            f"{numbers.money(tails[safest])}."
-        )
+        error, degrees = float(self.shortfall_standard_error[row]), float(self.shortfall_degrees[row])
+        if not math.isfinite(error):
+            return math.nan, math.nan
+        value = float(self.shortfall[row])
+        low, high = Estimate(value, error, degrees + 1.0).interval(self.confidence)
+        return low, high
 
 
 def error_digits(error: float, value: float) -> int:

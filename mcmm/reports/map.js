@@ -2,25 +2,37 @@
 
 const wide = data.axes.filter((axis) => axis.values.length > 1);
 
-// Selects that hold the axes not drawn at one value; they open at the best point's.
-function holdOthers(box, axes, redraw) {
+// Sliders that hold the axes not drawn at one value; they open at the best point's.
+function holdOthers(box, axes, redrawn) {
   box.querySelectorAll(".held").forEach((label) => label.remove());
   const held = new Map();
   for (const axis of data.axes) {
     if (axes.includes(axis)) continue;
-    const select = element("select");
-    axis.values.forEach((value, i) => select.append(option(i, value, i === axis.of[firstRow()])));
-    select.addEventListener("change", redraw);
-    held.set(axis, select);
-    if (axis.values.length > 1) box.append(element("label", { className: "held" }, axis.name, select));
+    const told = element("output");
+    const slider = element("input", { type: "range", min: 0, max: axis.values.length - 1, step: 1 });
+    slider.value = String(axis.of[firstRow()]);
+    slider.setAttribute("aria-label", axis.name);
+    const tell = () => {
+      told.textContent = axis.values[Number(slider.value)];
+      slider.setAttribute("aria-valuetext", told.textContent);
+    };
+    slider.addEventListener("input", () => {
+      tell();
+      redrawn();
+    });
+    tell();
+    held.set(axis, slider);
+    if (axis.values.length > 1)
+      box.append(element("label", { className: "held" }, element("span", {}, `${axis.name}: `, told), slider));
   }
-  return (row) => [...held].every(([axis, select]) => axis.of[row] === Number(select.value));
+  return (row) => [...held].every(([axis, slider]) => axis.of[row] === Number(slider.value));
 }
 
 let mapFilter = () => true;
 
 function setUpMap() {
   if (!wide.length) return;
+  figure("plot-map", drawMap);
   fillMetrics($("map-metric"), data.objective.column);
   $("map-metric").addEventListener("change", drawMap);
   if (wide.length > 1) {

@@ -5,28 +5,40 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcmm.distributions import LEVELS
 from mcmm.files import write_whole
 from mcmm.reports import numbers
-from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
-from mcmm.reports.findings import Findings, describe, error_digits, money_digits, short_names
+from mcmm.reports.details import Details
+from mcmm.reports.figures import MOST_DISTRIBUTIONS, carried_rows, figures_data
+from mcmm.reports.findings import (
+    Findings,
+    breakers_of,
+    describe,
+    error_digits,
+    money_digits,
+    short_names,
+)
+from mcmm.reports.provenance import provenance_rows, recipes, settings_groups
 
 if TYPE_CHECKING:
-    from mcmm.scenario import Scenario, Setting
+    from mcmm.statistics import Estimate
 
 __all__ = ["page", "write_page"]
 
 PNL = "pnl_settled"
 #: The page's script, in the order in which it runs.
-SCRIPTS = ("core", "distributions", "scatter", "map", "tradeoff", "attribution", "start")
+SCRIPTS = (
+    *("core", "distributions", "scatter", "map", "multiples", "tradeoff", "attribution", "bound", "drivers"),
+    *("limits", "recipes", "start"),
+)
 
 
-def write_page(findings: Findings, path: str | os.PathLike[str]) -> None:
+def write_page(findings: Findings, path: str | os.PathLike[str], details: Details | None = None) -> None:
     """Write the report's page to a file, whole or not at all.
 
     Parameters
@@ -35,22 +47,26 @@ def write_page(findings: Findings, path: str | os.PathLike[str]) -> None:
         The sweep and what it says.
     path : str or path
         The file; one that is there is replaced.
+    details : Details, optional
+        What is worked out of the paths, where that has been done before.
 
     Raises
     ------
     InputError
         The file cannot be written.
     """
-    write_whole(Path(path), page(findings).encode(), durable=False)
+    write_whole(Path(path), page(findings, details).encode(), durable=False)
 
 
-def page(findings: Findings) -> str:
+def page(findings: Findings, details: Details | None = None) -> str:
     """Make the report's page.
 
     Parameters
     ----------
     findings : Findings
         The sweep and what it says.
+    details : Details, optional
+        What is worked out of the paths, where that has been done before.
 
     Returns
     -------
@@ -68,7 +84,9 @@ def page(findings: Findings) -> str:
     )
     template = environment.from_string(home.joinpath("report.html.j2").read_text(encoding="utf-8"))
     study = findings.result.study
-    data = figures_data(findings)
+    details = details or Details(findings)
+    data = figures_data(details)
+    data["recipes"] = recipes(findings, carried_rows(findings))
     return template.render(
         name=numbers.clean(study.name),
         question=numbers.clean(study.question),
@@ -77,9 +95,15 @@ def page(findings: Findings) -> str:
         tiles=_tiles(findings),
         points=_points(findings),
         notes=_notes(findings),
+        facts=_facts(findings),
+        axes=short_names(list(findings.result.points.columns)),
+        sampled=_sampled(details),
         sensitivity=_sensitivity(findings),
-        settings=_settings(findings),
-        provenance=_provenance(findings),
+        drivers=details.drivers is not None,
+        overshoot=_overshoot(details),
+        limits=_limits(details),
+        settings=settings_groups(findings),
+        provenance=provenance_rows(findings),
         has_map=any(len(axis["values"]) > 1 for axis in data["axes"]),
         has_settlement=any(data["settlement"]["mean"]),
         left_out=max(0, len(findings.order) - MOST_DISTRIBUTIONS),
@@ -117,6 +141,100 @@ def _tiles(findings: Findings) -> list[dict[str, str]]:
             interval, note = "95% upper bound", f"seen on none of {paths}"
         tiles.append({"label": label, "value": _minus(value), "interval": _minus(interval), "note": note})
     return tiles
+
+
+def _facts(findings: Findings) -> list[tuple[str, str]]:
+    """List what a reader of the answer asks first: how much, from which seed, by what and how fast."""
+    found = findings.result.provenance
+    count = len(findings.order)
+    rate = numbers.significant(float(found["path_steps_per_second"]) / 1e6, 3)
+    return [
+        ("points", f"{count:,}"),
+        ("paths each", findings.paths_text),
+        ("seed", str(findings.result.study.seed)),
+        ("mcmm", numbers.clean(str(found["mcmm"]))),
+        ("Python", numbers.clean(str(found.get("python", "-")))),
+        ("NumPy", numbers.clean(str(found.get("numpy", "-")))),
+        ("path-steps", f"{int(found['path_steps']):,}"),
+        (
+            "path-steps per second",
+            f"{rate} million",
+        ),
+        ("wall time", numbers.duration(float(found["wall_seconds"]))),
+    ]
+
+
+def _sampled(details: Details) -> str:
+    """Say which points' paths the page has looked at, and what it shows of the others."""
+    findings, samples = details.findings, details.samples
+    total, whole = len(findings.order), sum(sample.whole for sample in samples.values())
+    if whole == total:
+        return (
+            "Every point's paths were looked at for this page, read or simulated again with the same bits: "
+            "every interval of a quantile is exact."
+        )
+    partly = len(samples) - whole
+    told = f" and the first paths of {partly} more" if partly else ""
+    return (
+        f"For this page all paths of {whole} of the {total:,} points{told} were read, or simulated again "
+        "with the same bits: the best, those on the efficient frontier, those along each axis through the "
+        "best, and those nearest to it. Of the others three metrics are shown, from their kept histograms "
+        f"and {len(LEVELS)} quantiles, and the interval of a quantile is widened to the next kept ones: it "
+        "covers at least 95%. They are marked \u201csummarised\u201d."
+    )
+
+
+def _overshoot(details: Details) -> str:
+    """Say why there is no overshoot to show; empty where there is."""
+    findings = details.findings
+    if any("breaker_overshoot" in sample.distributions for sample in details.samples.values()):
+        return ""
+    study = findings.result.study
+    rows = [
+        row
+        for row, point in enumerate(findings.result.points.index)
+        if {"drawdown", "portfolio_drawdown"} & set(breakers_of(study.scenario_at(int(point))))
+    ]
+    if not rows:
+        return "No point of the study sets a drawdown breaker, so that there is no overshoot to show."
+    fewest = min(sample.paths for sample in details.samples.values())
+    return (
+        "No drawdown breaker tripped first on any of the paths that were looked at: at each of those points "
+        f"the chance that one does is {numbers.chance(0.0, fewest)} (95% upper bound)."
+    )
+
+
+def _limits(details: Details) -> dict[str, Any] | None:
+    """Make the table of the limits' prices."""
+    found = details.prices
+    if found is None:
+        return None
+    confidence = details.findings.confidence
+
+    def cell(estimate: Estimate | None) -> tuple[str, str]:
+        if estimate is None:
+            return "-", ""
+        low, high = estimate.interval(confidence)
+        digits = error_digits(estimate.standard_error, estimate.value)
+        told = [_minus(numbers.money(value, digits)) for value in (estimate.value, low, high)]
+        return told[0], f"{told[1]} to {told[2]}" if math.isfinite(low) else ""
+
+    rows = [
+        {
+            "setting": price.setting,
+            "value": ", ".join(numbers.setting_text(value) for value in price.values),
+            "acted": "-" if price.problem else numbers.chance(price.acted / found.paths, found.paths),
+            "cells": [cell(price.forgone), cell(price.drawdown), cell(price.shortfall)],
+            "problem": numbers.clean(price.problem),
+        }
+        for price in found.prices
+    ]
+    return {
+        "point": details.findings.name(found.row),
+        "paths": f"{found.paths:,}",
+        "rows": rows,
+        "drawn": any(not price.problem for price in found.prices),
+    }
 
 
 def _minus(text: str) -> str:
@@ -219,7 +337,7 @@ def _sensitivity(findings: Findings) -> list[tuple[str, str, str, str, str]]:
 
 
 def _sort_key(value: float | str) -> str:
-    return value if isinstance(value, str) else ("" if math.isnan(value) else f"{value:.8g}")
+    return value if isinstance(value, str) else ("" if math.isnan(value) else f"{value:.6g}")
 
 
 def _behind(findings: Findings) -> _Column:
@@ -267,76 +385,7 @@ def _notes(findings: Findings) -> list[str]:
         notes.append(
             f"The 99% tail rests on {tail} path{'s' * (tail != 1)} of each point: read it with care."
         )
+    precision = findings.result.study.precision
+    if precision is not None:
+        notes.append(precision.note(findings.result.summary, describe(precision.column)))
     return notes
-
-
-def _settings(findings: Findings) -> list[dict[str, Any]]:
-    """Group every setting by table: its value or the values swept, its default and what it means."""
-    study = findings.result.study
-    points = findings.result.points
-    groups: dict[str, list[dict[str, str]]] = {}
-    scenario = study.scenario
-    for name, setting in _described(scenario).items():
-        table, _, leaf = name.rpartition(".")
-        if name in points.columns:
-            kind, values = "swept", list(dict.fromkeys(numbers.setting_text(value) for value in points[name]))
-            value = ", ".join(values)
-        else:
-            found = scenario.get(name)
-            kind = "default" if found == setting.default else "set"
-            value = numbers.setting_text(found) if found is not None else "derived"
-        default = "derived" if setting.default is None else numbers.setting_text(setting.default)
-        groups.setdefault(table, []).append(
-            {
-                "name": leaf,
-                "full": name,
-                "kind": kind,
-                "value": value,
-                "default": default,
-                "unit": setting.unit,
-                "description": setting.description,
-            }
-        )
-    return [{"table": table or "scenario", "rows": rows} for table, rows in groups.items()]
-
-
-def _described(scenario: Scenario) -> dict[str, Setting]:
-    """Return the settings to show: the shared ones, and of several markets those each has for itself."""
-    shown = scenario.settings()
-    if not scenario.markets:
-        return {name: setting for name, setting in shown.items() if not name.startswith("portfolio.")}
-    own = (f"markets.{each.name}.{name}" for each in scenario.markets for name in each.overrides())
-    return shown | {name: scenario.setting(name) for name in own}
-
-
-def _provenance(findings: Findings) -> list[tuple[str, str]]:
-    """List what made these numbers, in the order a reader asks."""
-    found = findings.result.provenance
-    study = findings.result.study
-    known: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-        ("mcmm", "mcmm", str),
-        ("schema", "Schema version", str),
-        ("path_steps", "Path-steps", lambda value: f"{int(value):,}"),
-        (
-            "path_steps_per_second",
-            "Throughput",
-            lambda value: f"{float(value) / 1e6:,.1f} million path-steps per second",
-        ),
-        ("wall_seconds", "Wall time", lambda value: numbers.duration(float(value))),
-        ("started", "Started", str),
-        ("sessions", "Sessions", str),
-        ("jobs", "Jobs", str),
-        ("backend", "Backend", str),
-        ("cores", "Cores", str),
-        ("isa", "Instruction set", str),
-        ("machine", "Machine", str),
-        ("python", "Python", str),
-        ("numpy", "NumPy", str),
-    )
-    rows = [
-        ("Points", f"{len(findings.order):,}"),
-        ("Paths of each point", findings.paths_text),
-        ("Seed", str(study.seed)),
-        ("Study digest (SHA-256)", study.digest()),
-    ]
-    return rows + [(label, numbers.clean(text(found[key]))) for key, label, text in known if key in found]

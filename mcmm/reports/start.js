@@ -27,25 +27,17 @@ function setUpTables() {
   });
 }
 
-function drawAll() {
-  drawDistributions();
-  drawMap();
-  drawTradeoff();
-  drawAttribution();
-}
-
 setUpDistributions();
+setUpMultiples();
 setUpMap();
 setUpTradeoff();
 setUpAttribution();
+setUpBound();
+setUpDrivers();
+setUpLimits();
 setUpTables();
-drawAll();
-$("plot-tradeoff").on("plotly_click", (event) => {
-  const row = event.points[0].customdata;
-  if (row === undefined) return;
-  addPoint(row);
-  $("distributions").scrollIntoView();
-});
+setUpRecipes();
+watch();
 dark.addEventListener("change", drawAll);
 narrow.addEventListener("change", drawAll);
 addEventListener("beforeprint", () => {

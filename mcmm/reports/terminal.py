@@ -200,6 +200,9 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
             f"Order: Sobol indices, the share of the variance of the {describe(findings.objective)} over the "
             "axes' ranges that a setting makes alone (first) and with its interactions (total)."
         )
+    precision = findings.result.study.precision
+    if precision is not None:
+        notes.append(precision.note(findings.result.summary, describe(precision.column)))
     if not all(findings.halting[row] for row in rows):
         notes.append("none: no breaker is set, so no path can halt.")
     chances = ("halt.chance", "pnl_settled.loss_chance")

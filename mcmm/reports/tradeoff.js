@@ -3,7 +3,10 @@
 const REWARD = "pnl_settled.controlled_mean";
 const SYMBOLS = ["circle", "square", "triangle-up", "pentagon", "triangle-down", "hexagon"];
 
+let tradeoffListens = false;
+
 function setUpTradeoff() {
+  figure("plot-tradeoff", drawTradeoff);
   data.risks.forEach((risk, i) => $("tradeoff-risk").append(option(i, risk.label)));
   const colour = $("tradeoff-colour");
   colour.append(option("", "efficient or not", true));
@@ -11,6 +14,17 @@ function setUpTradeoff() {
     if (axis.values.length > 1) colour.append(option(i, axis.name));
   });
   for (const select of [$("tradeoff-risk"), colour]) select.addEventListener("change", drawTradeoff);
+}
+
+// A chance has an exact interval, the others as many standard errors to each side.
+function riskError(column, rows, color) {
+  const chance = data.chances[column];
+  const marks = rows.map((row) => {
+    const value = cell(column, row);
+    const half = reach(column, row) || 0;
+    return chance ? [value, chance.low[row], chance.high[row]] : [value, value - half, value + half];
+  });
+  return whiskers(marks, color, { thickness: 1.2, width: 0 });
 }
 
 function drawTradeoff() {
@@ -43,15 +57,7 @@ function drawTradeoff() {
       thickness: 1.2,
       width: 0,
     },
-    error_x: data.errors[risk.column]
-      ? {
-          type: "data",
-          array: rows.map((row) => reach(risk.column, row) || 0),
-          color: colour + "77",
-          thickness: 1.2,
-          width: 0,
-        }
-      : undefined,
+    error_x: riskError(risk.column, rows, colour + "77"),
   });
   const traces = axis
     ? axis.values.map((value, i) =>
@@ -108,6 +114,15 @@ function drawTradeoff() {
     },
     yaxis: { ...titled("mean pnl_settled, $"), ...scaled("$"), zeroline: true },
   });
+  if (!tradeoffListens) {
+    tradeoffListens = true;
+    $("plot-tradeoff").on("plotly_click", (event) => {
+      const row = event.points[0].customdata;
+      if (row === undefined) return;
+      addPoint(row);
+      $("distributions").scrollIntoView();
+    });
+  }
   $("tradeoff-caption").textContent =
     `Mean pnl_settled against ${risk.label}; ${risk.frontier.length} of ${usable.length} points are efficient` +
     (named ? ", and labelled by number." : ".");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,14 +31,22 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PLOTS = ("histogram", "ecdf", "map", "tradeoff", "attribution")
+PLOTS = (
+    *("histogram", "ecdf", "multiples", "map", "tradeoff", "attribution", "bound", "overshoot", "drivers"),
+    *("limits",),
+)
 #: What a trace leaves in the drawing, by plot: without it the frame is empty.
 MARKS = {
     "histogram": ".scatterlayer .trace path.js-line",
     "ecdf": ".scatterlayer .trace path.js-line",
+    "multiples": ".scatterlayer .trace path.js-line",
     "map": ".heatmaplayer image",
     "tradeoff": ".scatterlayer .points path.point",
     "attribution": ".barlayer .point path",
+    "bound": ".barlayer .point path",
+    "overshoot": ".scatterlayer .trace path.js-line",
+    "drivers": ".barlayer .point path",
+    "limits": ".scatterlayer .points path.point",
 }
 AXES = {
     "quoting.base_spread": [0.02, 0.04, 0.06, 0.1],
@@ -94,16 +103,32 @@ class Watched:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]")
 
+    def show(self, *plots: str) -> None:
+        """Scroll to plots: each is drawn when it comes near the screen."""
+        for plot in plots:
+            place = self.page.locator(f"#plot-{plot}")
+            place.scroll_into_view_if_needed()
+            self.page.wait_for_selector(f"#plot-{plot} svg.main-svg")
+
     def count(self, plot: str, marks: str) -> int:
+        self.show(plot)
         return self.page.locator(f"#plot-{plot} {marks}").count()
 
     def traces(self, plot: str) -> list[dict[str, Any]]:
         """What the plot was given to draw."""
+        self.show(plot)
         return self.page.evaluate(
             """id => document.getElementById(id).data.map(({type, name, x, y, z, text}) =>
                  JSON.parse(JSON.stringify({type, name, x, y, z, text})))""",
             f"plot-{plot}",
         )
+
+    def slide(self, control: Any, place: int) -> None:
+        """Move a slider with the keyboard, from its left end."""
+        control.focus()
+        self.page.keyboard.press("Home")
+        for _ in range(place):
+            self.page.keyboard.press("ArrowRight")
 
     def choose(self, control: str, label: str) -> None:
         self.page.locator(f"#{control}").select_option(label=label)
@@ -149,6 +174,7 @@ def test_no_text_of_a_plot_is_cut(browser: Browser, report: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     watched = Watched(context.new_page())
     watched.open(report)
+    watched.show(*PLOTS)
     cut = watched.page.evaluate(
         """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
              const frame = plot.getBoundingClientRect();
@@ -169,14 +195,15 @@ def test_the_texts_of_a_study_are_texts(opened: Watched) -> None:
 
 def test_points_are_added_compared_and_taken_out(opened: Watched) -> None:
     def named() -> list[str]:
-        return [trace["name"] for trace in opened.traces("ecdf")]
+        return [trace["name"] for trace in opened.traces("ecdf") if "quantiles" not in trace["name"]]
 
     first = named()
     assert 2 <= len(first) <= 3
+    columns = opened.page.locator("#distribution-table thead th")
     new = next(row for row in range(36) if f"point {row}" not in first)
     opened.page.locator("#distribution-add").select_option(value=str(new))
     assert named() == [*first, f"point {new}"]
-    assert opened.page.locator("#distribution-table tbody tr").count() == len(first) + 1
+    assert columns.count() == len(first) + 2
     opened.page.get_by_role("button", name=f"Take point {new} out").click()
     assert named() == first
     opened.choose("distribution-along", "quoting.base_spread")
@@ -207,10 +234,11 @@ def test_the_map_follows_its_controls(opened: Watched) -> None:
     opened.choose("map-metric", "mean fills")
     assert opened.traces("map")[0]["z"] != heat["z"]
     opened.choose("map-metric", "chance of a halt")
-    held = opened.page.locator("#map-controls .held select")
+    held = opened.page.locator("#map-controls .held input")
     seen = {}
-    for value in ("20", "1000", "inf"):
-        held.select_option(label=value)
+    for place, value in enumerate(("20", "1000", "inf")):
+        opened.slide(held, place)
+        assert opened.text("#map-controls .held output") == value
         seen[value] = opened.traces("map")[0]
     assert any("." in text and "<" not in text for line in seen["20"]["text"] for text in line)
     # None seen on 2,000 paths is a bound; without a breaker there is nothing to see.
@@ -229,6 +257,7 @@ def test_the_maps_axes_swap_and_the_third_takes_its_place(opened: Watched) -> No
 
 
 def test_hovering_tells_a_points_settings(opened: Watched) -> None:
+    opened.show("tradeoff")
     points = opened.page.locator("#plot-tradeoff .scatterlayer .points path.point")
     points.nth(5).scroll_into_view_if_needed()
     box = points.nth(5).bounding_box()
@@ -260,18 +289,38 @@ def test_the_trade_off_follows_its_controls(opened: Watched) -> None:
 
 
 def test_choosing_a_point_shows_its_distribution(opened: Watched) -> None:
-    names = {trace["name"] for trace in opened.traces("ecdf")}
+    shown = opened.page.locator("#distribution-table thead th")
+    before = shown.all_text_contents()
+    opened.show("tradeoff")
     points = opened.page.locator("#plot-tradeoff .scatterlayer .points path.point")
     for place in range(points.count()):
-        points.nth(place).click(force=True)
-        if {trace["name"] for trace in opened.traces("ecdf")} != names:
-            return
-    pytest.fail("no point of the trade-off added a distribution")
+        box = points.nth(place).bounding_box()
+        assert box is not None
+        opened.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        added = [text for text in shown.all_text_contents() if text not in before]
+        if added:
+            break
+        opened.show("tradeoff")
+    # A reader who has clicked sees the point: in view, in the table, in both drawings and in the legend.
+    assert len(added) == 1
+    name = re.findall(r"point \d+", added[0])[0]
+    opened.page.wait_for_function(
+        "() => { const box = document.getElementById('distributions').getBoundingClientRect();"
+        " return box.top > -5 && box.top < innerHeight / 2; }"
+    )
+    legend = opened.page.locator("#plot-ecdf .legend .legendtext").all_text_contents()
+    assert name in legend
+    assert len(legend) == len(before)
+    for plot in ("histogram", "ecdf"):
+        assert opened.count(plot, MARKS[plot]) >= len(legend)
+        assert name in [trace.get("name") for trace in opened.traces(plot)]
 
 
 def test_attribution_adds_up_and_follows_its_controls(opened: Watched) -> None:
     traces = {trace["name"]: trace for trace in opened.traces("attribution")}
-    parts = [traces[name]["y"] for name in ("spread", "inventory", "fees (paid: down)")]
+    names = ("spread, from the uninformed", "taken by the informed", "inventory", "fees (paid: down)")
+    parts = [traces[name]["y"] for name in names]
+    assert all(taken < 0 for taken in parts[1])
     for *pieces, total in zip(*parts, traces["pnl_fair, their sum"]["y"], strict=True):
         assert sum(pieces) == pytest.approx(total, abs=1e-3)
     assert len(traces["settlement"]["y"]) == 4
@@ -308,10 +357,12 @@ def test_settings_can_be_narrowed_to_those_that_differ(opened: Watched) -> None:
     assert rows.count() > 40
     opened.page.locator("#settings-all").uncheck()
     assert rows.count() == 3
+    assert {row.strip() for row in rows.locator(".kind").all_text_contents()} == {"swept"}
 
 
 def test_the_colours_follow_the_system(opened: Watched) -> None:
     def ink() -> str:
+        opened.show("ecdf")
         return opened.page.evaluate("getComputedStyle(document.querySelector('#plot-ecdf .xtick text')).fill")
 
     light = ink()
@@ -360,7 +411,9 @@ def test_small_studies_are_drawn_too(
     for plot in ("histogram", "ecdf", "tradeoff", "attribution"):
         assert watched.count(plot, MARKS[plot]) > 0, plot
     values = len(axes["quoting.base_spread"])
-    assert watched.count("map", ".scatterlayer .points path.point") == (values if values > 1 else 0)
+    assert watched.page.locator("#plot-map").count() == (values > 1)
+    if values > 1:
+        assert watched.count("map", ".scatterlayer .points path.point") == values
     assert watched.complaints == []
     context.close()
 
@@ -399,6 +452,7 @@ def test_points_on_no_grid_are_dots(browser: Browser, tmp_path: Path) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watched = Watched(context.new_page())
     watched.open(path)
+    watched.show("map")
     dots = "#plot-map .scatterlayer .points path.point"
     assert watched.page.locator(dots).count() == 32
     before = watched.traces("map")[0]

@@ -195,8 +195,8 @@ def _basis(document: Mapping[str, Any]) -> list[str]:
     alpha = percent(document["looks"][0]["alpha"])
     return [
         f"Looks after {looks} paths, each at {alpha} (linear alpha spending).",
-        "A setting is certified when every constraint holds its own bound; settings are tried in an order fixed "
-        "before, until one is not certified.",
+        "A setting is certified when every constraint holds its own bound; settings are tried in an order "
+        "that was fixed before, until one is not certified.",
         f"Seeds: search {seeds['search']}, certificate {seeds['certificate']}.",
         f"Each of the two is {seeds['rule']}, {seeds['study']}.",
         f"The search looked at {plan['settings']:,} settings with {paths['search']:,} paths.",

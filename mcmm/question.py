@@ -195,7 +195,9 @@ class Question(BaseModel):
 
     @cached_property
     def _robust_values(self) -> dict[str, tuple[Value, ...]]:
-        return {name: axis.values() if isinstance(axis, Span) else axis for name, axis in self.robust.items()}
+        # In the order of their names, so that the worlds of a file that sorts them are the same.
+        axes = sorted(self.robust.items())
+        return {name: axis.values() if isinstance(axis, Span) else axis for name, axis in axes}
 
     @property
     def worlds(self) -> list[dict[str, Value]]:

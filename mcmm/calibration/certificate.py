@@ -22,7 +22,7 @@ from mcmm.files import from_json, to_json, write_whole
 from mcmm.question import Question
 from mcmm.study import Study
 
-__all__ = ["SEED_RULE", "Certificate", "Plan", "assemble", "plan_of", "question_of", "seed_for"]
+__all__ = ["OBJECTIVE", "SEED_RULE", "Certificate", "Plan", "assemble", "plan_of", "question_of", "seed_for"]
 
 Chosen = tuple[dict[str, Any], int]  # a setting, and with how many paths it is looked at
 
@@ -164,7 +164,7 @@ def assemble(study: Study, plan: Plan, jobs: int, tell: Tell, known: Sampler | N
         "verdict": verdict,
         "answer": answer(question, verdict, rows),
         "setting": held[-1]["setting"] if held else None,
-        "objective": {key: held[-1][key] for key in _OBJECTIVE} if held else None,
+        "objective": {key: held[-1][key] for key in OBJECTIVE} if held else None,
         "least_violated": plan.candidates[0] if verdict == "infeasible" else None,
         "seeds": {"study": study.seed, "search": search_seed, "certificate": fresh_seed, "rule": SEED_RULE},
         "looks": [look._asdict() for look in schedule],
@@ -179,7 +179,7 @@ def assemble(study: Study, plan: Plan, jobs: int, tell: Tell, known: Sampler | N
     }
 
 
-_OBJECTIVE = ("objective", "objective_low", "objective_high")
+OBJECTIVE = ("objective", "objective_low", "objective_high")
 
 
 def _verdict(plan: Plan, trials: Sequence[Trial]) -> str:

@@ -68,8 +68,8 @@ def setting_label(name: str) -> str:
 
 
 def settings_text(setting: Mapping[str, Any]) -> str:
-    """Write a setting's values, as inventory limit 140, base spread 0.04."""
-    return ", ".join(f"{setting_label(name)} {_value(value)}" for name, value in setting.items())
+    """Write a setting's values, as base spread 0.04, inventory limit 140."""
+    return ", ".join(f"{setting_label(name)} {_value(value)}" for name, value in sorted(setting.items()))
 
 
 def _value(value: object) -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcmm.calibration.certificate import question_of
+from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
     objective_unit,
@@ -57,7 +57,9 @@ def certificate_page(certificate: Certificate) -> str:
     template = environment.from_string(home.joinpath("certificate.html.j2").read_text(encoding="utf-8"))
     objective = ""
     if document["objective"] is not None and question.objective.statistics:
-        value, low, high = (shown(each, objective_unit(question)) for each in document["objective"].values())
+        value, low, high = (
+            shown(each, objective_unit(question)) for each in map(document["objective"].get, OBJECTIVE)
+        )
         objective = f"{question.maximize}: {value} ({percent(question.confidence)} interval {low} to {high})."
     return template.render(
         style=Markup(home.joinpath("report.css").read_text(encoding="utf-8")),
@@ -125,7 +127,7 @@ def _tables(question: Question, document: Mapping[str, Any]) -> list[dict[str, A
             "title": "Which assumption binds",
             "text": "The constraint that each world brings nearest to its bound.",
             "head": [
-                *map(setting_label, question.robust),
+                *map(setting_label, sorted(question.robust)),
                 "constraint",
                 "estimate",
                 "alone it would allow",
@@ -133,7 +135,7 @@ def _tables(question: Question, document: Mapping[str, Any]) -> list[dict[str, A
             ],
             "rows": [
                 [
-                    *row["world"].values(),
+                    *(row["world"][name] for name in sorted(question.robust)),
                     constraint_label(question.constraint[row["constraint"]]),
                     value_label(question.constraint[row["constraint"]].statistic, row["estimate"]),
                     row.get("alone", ""),

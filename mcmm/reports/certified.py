@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcmm.calibration.certificate import question_of
+from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
     objective_unit,
@@ -42,7 +42,9 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     console.print()
     say(console, f"Verdict: {document['verdict']}.")
     if document["objective"] is not None and question.objective.statistics:
-        worth = [shown(value, objective_unit(question)) for value in document["objective"].values()]
+        worth = [
+            shown(value, objective_unit(question)) for value in map(document["objective"].get, OBJECTIVE)
+        ]
         where = " in the worst world" if len(question.worlds) > 1 else ""
         interval = f"{percent(question.confidence)} interval {worth[1]} to {worth[2]}"
         say(console, f"{question.maximize}{where}: {worth[0]} ({interval}).")
@@ -78,7 +80,10 @@ def _print_trial(
         return
     cells = trial["cells"]
     limits = [question.constraint[cell["constraint"]] for cell in cells]
-    columns = [Column("constraint", [constraint_label(limit) for limit in limits], text=True)]
+    # Of several worlds there is one column more: the short labels fit beside it.
+    several = len(question.worlds) > 1
+    labels = [limit.label if several else constraint_label(limit) for limit in limits]
+    columns = [Column("constraint", labels, text=True)]
     if len(question.worlds) > 1:
         columns.append(Column("world", [str(cell["world"]) for cell in cells]))
     for heading in ("estimate", "low", "high"):
@@ -98,10 +103,10 @@ def _print_assumptions(console: Console, question: Question, rows: Sequence[dict
     say(console, "which assumption binds", style="bold")
     columns = [
         Column(setting_label(name).replace(" ", "\n"), [f"{row['world'][name]}" for row in rows])
-        for name in question.robust
+        for name in sorted(question.robust)
     ]
     limits = [question.constraint[row["constraint"]] for row in rows]
-    columns.append(Column("nearest to its bound", [constraint_label(limit) for limit in limits], text=True))
+    columns.append(Column("nearest to its bound", [limit.label for limit in limits], text=True))
     values = [value_label(limit.statistic, row["estimate"]) for limit, row in zip(limits, rows, strict=True)]
     columns.append(Column("estimate", values))
     if "alone" in rows[0]:

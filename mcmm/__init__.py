@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcmm import errors as errors
+    from mcmm.calibration import calibrate as calibrate
+    from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
     from mcmm.scenario import Scenario as Scenario
     from mcmm.simulation import Simulation as Simulation
+    from mcmm.splitting import rare_event as rare_event
     from mcmm.store import SweepResult as SweepResult
     from mcmm.study import Study as Study
     from mcmm.verification import Verification as Verification
@@ -30,13 +33,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certificate",
     "Scenario",
     "Simulation",
     "Study",
     "SweepResult",
     "Verification",
     "__version__",
+    "calibrate",
     "errors",
+    "rare_event",
     "report",
     "simulate",
     "sweep",
@@ -44,11 +50,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "Certificate": "mcmm.calibration.certificate",
+    "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",
     "Simulation": "mcmm.simulation",
     "Study": "mcmm.study",
     "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
+    "rare_event": "mcmm.splitting",
     "report": "mcmm.reports",
     "simulate": "mcmm.engine",
     "sweep": "mcmm.runner",

@@ -17,7 +17,7 @@ E. Compiled without contraction and without libm's transcendentals, so that ever
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
@@ -416,6 +416,9 @@ cdef PolicyCall call_of(Plan plan, Windows* w):
 
 include "kernel/portfolio.pxi"
 include "kernel/sums.pxi"
+
+
+include "kernel/resume.pxi"
 
 
 def isa():

@@ -155,6 +155,22 @@ class ProgressBar:
             self._bar, self._task = self._make_bar(speed)
         self._bar.update(self._task, completed=done, total=total, speed=speed)
 
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` units of one part of the work are done; there may be more parts.
+
+        Parameters
+        ----------
+        what : str
+            The part; it takes the place of the word before the bar.
+        done, total : int
+            Of that part alone.
+        """
+        if what != self._what:
+            self._what, self._first = what, None
+            if self._task is not None and not isinstance(self._bar, NotebookBar | None):
+                self._bar.update(self._task, description=what)
+        self(done, total)
+
     def _make_bar(self, speed: str) -> tuple[Progress, TaskID]:
         """Put the bar on the terminal."""
         from rich.console import Console

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["MAX_PATHS", "core_info", "run_rows", "simulate"]
+__all__ = ["MAX_PATHS", "Resumed", "core_info", "cores", "resume_rows", "run_rows", "simulate"]
 
 MAX_PATHS = 10**8
 """The most paths of one market held in memory at once: 31 numbers each."""
@@ -174,6 +174,61 @@ def run_rows(
     values = np.empty((len(scenario.columns), paths))
     make_plan(scenario, None, policy).run(seed, first_path, values, None, stop)
     return values
+
+
+class Resumed(NamedTuple):
+    """Paths that ran until their drawdown passed a level.
+
+    Attributes
+    ----------
+    entrances : ndarray of int8, shape (paths, bytes of a state)
+        Their states as they passed it.
+    crossed : ndarray of int64, shape (paths,)
+        The step at which that goes on; -1 where a path ended before.
+    reached : ndarray of float64, shape (paths,)
+        The largest drawdown, dollars; of a path that passed as of then.
+    path_steps : int
+        Steps of lanes that were computed.
+    """
+
+    entrances: NDArray[np.int8]
+    crossed: NDArray[np.int64]
+    reached: NDArray[np.float64]
+    path_steps: int
+
+
+def resume_rows(
+    scenario: Scenario,
+    seed: int,
+    paths: int,
+    at_fair: bool,
+    level: float,
+    states: NDArray[np.int8] | None = None,
+    starts: NDArray[np.int64] | None = None,
+) -> Resumed:
+    """Run paths of one market until their largest drawdown passes a level; arguments are trusted.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Of one market, without a policy of one's own.
+    seed : int
+        Of the draws from where the paths start.
+    paths : int
+        How many.
+    at_fair : bool
+        Whether the drawdown is `max_drawdown_fair`, else `max_drawdown`.
+    level : float
+        Dollars.
+    states, starts : ndarray, optional
+        Where they start, as `Resumed` has it, sorted by step; at the beginning if left out.
+    """
+    plan = make_plan(scenario, None, None)
+    assert isinstance(plan, core.Plan)
+    entrances = np.zeros((paths, core.state_bytes(plan)), dtype=np.int8)
+    crossed, reached = np.full(paths, -1, dtype=np.int64), np.zeros(paths)
+    steps = core.run_until(plan, seed, 0, at_fair, level, states, starts, entrances, crossed, reached)
+    return Resumed(entrances, crossed, reached, steps)
 
 
 def core_info() -> dict[str, Any]:

@@ -89,6 +89,7 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1, policy
     """
     study = study.quoted_by(policy)
     workers = Workers("threading", jobs, None)
+    study.check_sweep()
     first = Round(Path("."), study, 0, range(study.count))
     if out is not None and (Path(out) / MANIFEST).exists():
         manifest = read_manifest(Path(out))

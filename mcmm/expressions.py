@@ -1,4 +1,4 @@
-"""Constraints between settings, such as ``"quoting.defensive_shade < quoting.base_spread"``, read safely.
+"""Constraints between settings and events on paths, as ``"max_drawdown_fair > 50"``, read safely.
 
 An expression is parsed to Python's syntax tree and only looked at: comparisons, + - * /, brackets, ``and``,
 ``or``, ``not``, numbers, texts in quotes, ``true``, ``false``, ``inf`` and dotted names of settings. Whatever
@@ -18,9 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Constraint"]
+import numpy as np
+import numpy.typing as npt
 
-Value = bool | float | str
+__all__ = ["Constraint", "Event", "dotted"]
+
+Value = Any  # bool, float or str of a point's setting; an array of a metric's values
 Lookup = Callable[[str], Any]
 Evaluate = Callable[[Lookup], Value]
 
@@ -39,12 +42,33 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+
+
+@dataclass(frozen=True)
+class _Logic:
+    """How truths are joined: of one point lazily, of many paths element by element."""
+
+    every: Callable[[Any], Any]
+    some: Callable[[Any], Any]
+    deny: Callable[[Any], Any]
+
+
+_OF_A_POINT = _Logic(all, any, operator.not_)
+_OF_PATHS = _Logic(
+    lambda parts: np.logical_and.reduce(list(parts)),
+    lambda parts: np.logical_or.reduce(list(parts)),
+    np.logical_not,
+)
 _WORDS = {"true": True, "false": False, "inf": math.inf}
 _MARKET = re.compile(r"\bmarkets\.([A-Za-z0-9_-]+)\.")
 _SPELLED = re.compile(r"\bmarkets\._([0-9a-f]+)\.")
 _ALLOWED = (
     "must be a comparison of settings and numbers, with + - * /, brackets, and, or, not; "
     'as in "quoting.defensive_shade < quoting.base_spread"'
+)
+_EVENT = (
+    "must be a comparison of metrics and numbers, with + - * /, brackets, and, or, not; "
+    'as in "max_drawdown_fair > 50"'
 )
 
 
@@ -81,7 +105,7 @@ class Constraint:
             tree = ast.parse(_MARKET.sub(_spell, self.text.strip()), mode="eval").body
             if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
                 raise ValueError(_refusal(self.text, tree))
-            evaluate = _truth(tree, self.text, names)
+            evaluate = _truth(tree, self.text, names, _OF_A_POINT)
         except (SyntaxError, RecursionError, MemoryError):
             raise ValueError(f"{_ALLOWED}, got {self.text!r}") from None
         if not names:
@@ -119,30 +143,98 @@ def _unspell(text: str) -> str:
     return _SPELLED.sub(lambda market: f"markets.{bytes.fromhex(market[1]).decode()}.", text)
 
 
+@dataclass(frozen=True)
+class Event:
+    """Something that happens on a path or not, told from its metrics: ``"max_drawdown_fair > 50"``.
+
+    A comparison with a metric that does not apply to a path (NaN) is false on it.
+
+    Parameters
+    ----------
+    text : str
+        The expression.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        The metrics it speaks of.
+
+    Raises
+    ------
+    ValueError
+        If it is not such an expression; the message has the rule and what broke it.
+    """
+
+    text: str
+    names: frozenset[str] = field(init=False, compare=False)
+    _evaluate: Evaluate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Parse it, and try it on two paths."""
+        if len(self.text) > _LONGEST:
+            raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
+        names: set[str] = set()
+        try:
+            tree = ast.parse(self.text.strip(), mode="eval").body
+            evaluate = _truth(tree, self.text, names, _OF_PATHS)
+            alien = any(map(_is_alien, ast.walk(tree)))
+            if alien or not names or not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+                raise ValueError(f"{_EVENT}, got {self.text!r}")
+            with np.errstate(all="ignore"):
+                evaluate(lambda _: np.ones(2))
+        except (SyntaxError, RecursionError, MemoryError, TypeError, ValueError, ZeroDivisionError):
+            raise ValueError(f"{_EVENT}, got {self.text!r}") from None
+        object.__setattr__(self, "names", frozenset(names))
+        object.__setattr__(self, "_evaluate", evaluate)
+
+    def on(self, lookup: Lookup) -> npt.NDArray[np.bool_]:
+        """Tell on which paths it happens.
+
+        Parameters
+        ----------
+        lookup : callable
+            Returns a metric's values by its name, an array of shape (paths,).
+
+        Returns
+        -------
+        ndarray of bool, shape (paths,)
+        """
+        with np.errstate(all="ignore"):
+            return np.asarray(self._evaluate(lookup), dtype=np.bool_)
+
+
+def _is_alien(node: ast.AST) -> bool:
+    """Whether this is a text or a truth, which no metric is."""
+    if isinstance(node, ast.Name):
+        return isinstance(_WORDS.get(node.id), bool)
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool | str)
+
+
 def _refusal(text: str, node: ast.AST) -> str:
     part = _unspell(ast.unparse(node))
     return f"{_ALLOWED}, got {part!r}" + (f" in {text!r}" if part != text else "")
 
 
-def _truth(node: ast.expr, text: str, names: set[str]) -> Evaluate:
+def _truth(node: ast.expr, text: str, names: set[str], logic: _Logic) -> Evaluate:
     """Return what works out a node that is true or false."""
     match node:
         case ast.BoolOp(op=op, values=values):
-            parts = [_truth(value, text, names) for value in values]
-            join = all if isinstance(op, ast.And) else any
+            parts = [_truth(value, text, names, logic) for value in values]
+            join = logic.every if isinstance(op, ast.And) else logic.some
             return lambda lookup: join(part(lookup) for part in parts)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            denied = _truth(operand, text, names)
-            return lambda lookup: not denied(lookup)
+            denied = _truth(operand, text, names, logic)
+            return lambda lookup: logic.deny(denied(lookup))
         case ast.Compare(left=left, ops=ops, comparators=others):
             if any(type(op) not in _COMPARE for op in ops):
                 raise ValueError(_refusal(text, node))
             terms = [_value(term, text, names) for term in (left, *others)]
             rules = [_COMPARE[type(op)] for op in ops]
 
-            def compare(lookup: Lookup) -> bool:
+            def compare(lookup: Lookup) -> Value:
                 values = [term(lookup) for term in terms]
-                return all(rule(*pair) for rule, pair in zip(rules, itertools.pairwise(values), strict=False))
+                pairs = itertools.pairwise(values)
+                return logic.every(rule(*pair) for rule, pair in zip(rules, pairs, strict=True))
 
             return compare
         case ast.Name() | ast.Attribute() | ast.Constant(value=bool()):  # a setting that is true or false
@@ -184,23 +276,23 @@ def _value(node: ast.expr, text: str, names: set[str]) -> Evaluate:
             meant = _WORDS[word]
             return lambda _: meant
         case ast.Name() | ast.Attribute():
-            name = _unspell(_dotted(node, text))
+            name = _unspell(dotted(node, text))
             names.add(name)
             return lambda lookup: lookup(name)
     raise ValueError(_refusal(text, node))
 
 
-def _dotted(node: ast.expr, text: str) -> str:
-    """Return a dotted name."""
+def dotted(node: ast.expr, text: str) -> str:
+    """Return a dotted name; raise ValueError if the node is none."""
     match node:
         case ast.Name(id=name):
             return name
         case ast.Attribute(value=value, attr=attr):
-            return f"{_dotted(value, text)}.{attr}"
+            return f"{dotted(value, text)}.{attr}"
     raise ValueError(_refusal(text, node))
 
 
-def _number(value: Value) -> float:
+def _number(value: Value) -> Value:
     if isinstance(value, bool | str):
         raise TypeError
-    return float(value)
+    return value if isinstance(value, np.ndarray) else float(value)

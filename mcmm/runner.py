@@ -108,6 +108,7 @@ def sweep(
     """
     if not isinstance(study, Study):
         raise InputError(f"study: must be a Study, got {type(study).__name__}")
+    study.check_sweep()
     study = study.quoted_by(policy)
     if backend != "threading" and study.quoter is not None and not study.quoter.place:
         raise InputError(

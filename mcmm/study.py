@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -16,18 +15,21 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from mcmm import metrics, settings
 from mcmm.axes import MAX_POINTS, Value
-from mcmm.designs import Design, Grid, Points
-from mcmm.errors import InputError, MCMMError, ScenarioError, StudyError
+from mcmm.designs import Design, Grid, Listed, Points
+from mcmm.errors import InputError, ScenarioError, StudyError
 from mcmm.policies import Policy, checked_policy
 from mcmm.precision import MAX_PATHS, Precision
+from mcmm.question import Question, read_question
 from mcmm.refusals import nearest, refusals
 from mcmm.scenario import Scenario
+from mcmm.study_files import read_scenario, read_tables
 from mcmm.summaries import summary_names
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PATHS", "Study", "summary_columns"]
 
+_NO_POINTS = "points: must be given"
 MANY_POINTS = 20_000
 """The most points of a study that keeps what it takes to compare all means; beyond, the money's only."""
 
@@ -70,6 +73,9 @@ class Study(BaseModel):
         What the study asks.
     objective : str, optional
         The column of the summary by which reports call a point better (more is better).
+    calibrate : Question or dict, optional
+        The limits that `mcmm.calibrate` is to set, see `mcmm.question.Question`. ``points`` and ``paths`` may
+        then be left out; there is nothing to sweep without them.
     policy : str, optional
         Name and digest of who quotes where ``quoting.policy`` is custom, as a run directory records it. No
         code is looked up by it: `quoted_by` is handed the function, and holds it to this.
@@ -100,7 +106,9 @@ class Study(BaseModel):
     objective: str = "pnl_settled.mean"
     keep_paths: bool = False
     policy: str = ""
-    layout: Design = Field(alias="points")
+    calibrate: Question | None = None
+    # What stands here for no points is looked at by nobody, see `sweeps`.
+    layout: Design = Field(default=Listed.model_construct(design="list", points=()), alias="points")
     _points: Points | Grid = PrivateAttr()
     _quoter: Policy | None = PrivateAttr(default=None)
 
@@ -108,7 +116,11 @@ class Study(BaseModel):
         try:
             super().__init__(**tables)
         except ValidationError as error:
-            raise StudyError("\n".join(refusals(error, type(self)))) from None
+            lines = refusals(error, type(self))
+            # Whether points may be left out is only asked of a study that is complete but for them.
+            if not tables.keys() & {"points", "calibrate"} and _NO_POINTS not in lines:
+                lines.append(_NO_POINTS)
+            raise StudyError("\n".join(lines)) from None
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -125,8 +137,23 @@ class Study(BaseModel):
     def _several(cls, points: object) -> object:
         return {"design": "union", "designs": points} if isinstance(points, list | tuple) else points
 
+    @field_validator("calibrate", mode="before")
+    @classmethod
+    def _asked(cls, table: object, info: ValidationInfo) -> object:
+        # Without a scenario, which is refused by itself, nothing can be said of the question.
+        scenario = info.data.get("scenario")
+        return None if table is None or scenario is None else read_question(table, scenario)
+
     @model_validator(mode="after")
     def _paths_or_precision(self) -> Self:
+        if not self.sweeps:
+            if self.calibrate is None:
+                raise ValueError(_NO_POINTS)
+            if self.paths or self.precision is not None:
+                raise ValueError(
+                    "points: must be given with paths or precision (a certificate has calibrate.paths)"
+                )
+            return self
         if self.precision is None:
             if not self.paths:
                 raise ValueError("paths: must be given, or precision in its place")
@@ -138,6 +165,9 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _every_point(self) -> Self:
+        if not self.sweeps:
+            self._points = Points({})
+            return self
         columns = summary_columns(self.metrics)
         if self.objective not in columns:
             got = f"{settings.shown(self.objective)}{nearest(self.objective, columns)}"
@@ -270,28 +300,10 @@ class Study(BaseModel):
             If it is not TOML or not a study.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise StudyError(f"{path}: is not a text file") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            tables = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise StudyError(f"{path}: is not valid TOML: {error}") from None
-        if "points" not in tables and tables.keys() & {
-            "market",
-            "flow",
-            "quoting",
-            "risk",
-            "recovery",
-            "steps",
-        }:
-            raise StudyError(f"{path}: is a scenario, not a study; simulate it with `mcmm simulate {path}`")
+        tables = read_tables(path)
         try:
             if isinstance(tables.get("scenario"), str):
-                tables["scenario"] = _scenario_file(path.parent / tables["scenario"])
+                tables["scenario"] = read_scenario(path.parent / tables["scenario"])
             return cls.from_dict(tables)
         except StudyError as error:
             raise StudyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
@@ -304,14 +316,30 @@ class Study(BaseModel):
             "scenario": self.scenario.to_dict(),
             "seed": self.seed,
             "objective": self.objective,
-            "points": _lists(self.layout.model_dump(exclude_defaults=True) | {"design": self.layout.design}),
         }
+        if self.calibrate is not None:
+            tables["calibrate"] = _lists(self.calibrate.model_dump(exclude_defaults=True))
+        if not self.sweeps:
+            return tables
+        tables["points"] = _lists(
+            self.layout.model_dump(exclude_defaults=True) | {"design": self.layout.design}
+        )
         if self.precision is None:
             tables["paths"] = self.paths
         else:
             tables["precision"] = self.precision.model_dump(exclude_none=True)
         tables |= {"policy": self.policy} if self.policy else {}
         return tables | ({"keep_paths": True} if self.keep_paths else {})
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it has points to sweep: not, where it only asks for limits."""
+        return "layout" in self.model_fields_set
+
+    def check_sweep(self) -> None:
+        """Raise StudyError if it has nothing to sweep."""
+        if not self.sweeps:
+            raise StudyError(f"points: must be given; {self.name!r} only asks for limits: mcmm calibrate")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -456,14 +484,6 @@ def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _lists(item) for name, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _scenario_file(path: Path) -> Scenario:
-    """Read the scenario that a study names, and say so where it is at fault."""
-    try:
-        return Scenario.load(path)
-    except MCMMError as error:
-        raise StudyError("\n".join(f"scenario: {line}" for line in str(error).splitlines())) from None
 
 
 def summary_columns(names: Sequence[str] = metrics.NAMES) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcmm.arguments import JobsOption, PolicyOption, check_jobs
+from mcmm.calibrate_commands import verify_certificate
 from mcmm.console import Interrupted, ProgressBar, duration, print_error, rate, size
 from mcmm.errors import InputError
 
@@ -45,7 +46,8 @@ def add_to(app: typer.Typer) -> None:
             "Examples:\n\n"
             "  mcmm verify runs/quickstart\n\n"
             "  mcmm verify runs/quickstart --all\n\n"
-            "  MCMM_ISA=baseline mcmm verify runs/quickstart --cells 500 --seed 7"
+            "  MCMM_ISA=baseline mcmm verify runs/quickstart --cells 500 --seed 7\n\n"
+            "  mcmm verify runs/calibrate_drawdown/certificate.json"
         )
     )(verify)
     app.command(epilog="Examples:\n\n  mcmm runs\n\n  mcmm runs ~/studies/runs")(runs)
@@ -133,7 +135,13 @@ def _print_estimate(study: Study, directory: Path, jobs: int) -> None:
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A sweep's run directory, finished or not.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A sweep's run directory, finished or not, or the certificate.json of a calibration.",
+        ),
+    ],
     cells: Annotated[
         int, typer.Option("--cells", "-n", metavar="N", help="How many cells to choose at random.")
     ] = 100,
@@ -147,11 +155,14 @@ def verify(
     """Compute cells of a stored run again and compare every bit; exit code 1 if one differs.
 
     A cell is one point's paths in one chunk. Says which builds and machines made the run and which one
-    checked it. Nothing is changed.
+    checked it. Of a certificate every number is computed again. Nothing is changed.
     """
     from mcmm.verification import verify as run_verify
 
     check_jobs(jobs)
+    if run.suffix == ".json" and not run.is_dir():
+        verify_certificate(run, jobs)
+        return
     if cells < 1:
         raise InputError(f"--cells: must be >= 1, got {cells}")
     with ProgressBar("verifying", unit="cells") as progress:

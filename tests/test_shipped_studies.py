@@ -14,7 +14,9 @@ from mcmm.study import Study
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
+SWEPT = [path for path in SWEEPS if Study.load(path).sweeps]
 each_study = pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+each_swept = pytest.mark.parametrize("path", SWEPT, ids=lambda path: path.stem)
 
 
 @each_study
@@ -22,7 +24,7 @@ def test_it_is_valid_and_says_what_it_asks(path: Path) -> None:
     study = Study.load(path)
     assert study.question.endswith("?")
     assert path.read_text().startswith("# Asks: ")
-    assert f"mcmm sweep sweeps/{path.name}" in path.read_text()
+    assert f"mcmm {'sweep' if study.sweeps else 'calibrate'} sweeps/{path.name}" in path.read_text()
     assert Study.from_dict(study.to_dict()) == study
 
 
@@ -31,7 +33,7 @@ def test_the_readme_has_it(path: Path) -> None:
     assert f"| `{path.name}` " in (ROOT / "README.md").read_text()
 
 
-@each_study
+@each_swept
 def test_it_is_dry_run(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,7 +48,7 @@ def test_it_is_dry_run(
     assert not (tmp_path / "run").exists()
 
 
-@each_study
+@each_swept
 def test_a_few_paths_of_it_are_swept(path: Path) -> None:
     tables = Study.load(path).to_dict()
     tables.pop("precision", None)
@@ -64,7 +66,7 @@ def designs_of(points: Any) -> set[str]:
 
 
 def test_there_is_one_for_each_design() -> None:
-    studies = [Study.load(path) for path in SWEEPS]
+    studies = [Study.load(path) for path in SWEPT]
     found = set().union(*(designs_of(study.to_dict()["points"]) for study in studies))
     assert found == {"grid", "list", "sobol", "latin_hypercube", "sobol_indices", "union", "product"}
     assert any(study.precision is not None for study in studies)

@@ -65,6 +65,7 @@ cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize
         for m in range(markets):
             each = &members[m]
             trip_with_portfolio(each.block, each.settings, p, step)
+            each.block.revised = True
             if each.settings.action == PAUSE:
                 empty_windows(each.block, each.settings, &each.windows, step + 1)
     for m in range(markets):

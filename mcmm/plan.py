@@ -172,7 +172,7 @@ def _market_plan(
 ) -> core.Plan:
     """Return the core's plan of one market.
 
-    `may_trip`: a breaker beyond its own can trip it; `shares_exposure`: with others, in a limit beyond its own.
+    `may_trip`: a breaker beyond its own can trip it; `shares_exposure`: so does a limit on its exposure.
     """
     steps, market, flow, fees = scenario.steps, scenario.market, scenario.flow, scenario.fees
     quoting, risk, recovery = scenario.quoting, scenario.risk, scenario.recovery

@@ -129,7 +129,8 @@ cdef inline double accumulating_size_within(double quote_size, double per_limit,
 
 cdef inline double whole_size(double size) noexcept nogil:
     """What a policy of one's own asked for, as whole contracts: rounded down, none for less than one or NaN."""
-    return floor_whole(minimum(maximum(size, 0.0), 1073741824.0))
+    # Not by maximum, of which a NaN would come out.
+    return floor_whole(minimum(size if size > 0.0 else 0.0, 1073741824.0))
 
 
 cdef inline double exposure_room(double exposure_limit, double risked) noexcept nogil:

@@ -42,7 +42,8 @@ cdef inline void arrive(Block* b, const Settings* s, Py_ssize_t k, bint excites,
             own = noise_side(b.last_side[i], b.u_herd[k][i] <= herding, b.u_side[k][i] <= buys)
         else:
             own = noise_side(<float>0.0, False, b.u_side[k][i] <= buys)
-        size = <float>b.size[k][i] if arrived else <float>0.0
+        size = <float>b.size[k][i]
+        size = size if arrived else <float>0.0
         b.noise[i] = <float>0.0 if informed else own * size
         b.insider[i] = size if informed else <float>0.0
 
@@ -64,15 +65,18 @@ cdef inline void deter(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil
     The exponential has a loop of its own: behind other work it takes twice as long.
     """
     cdef Py_ssize_t i
-    cdef double sensitivity = s.price_sensitivity, unit = s.unit, cost
+    cdef double sensitivity = s.price_sensitivity, unit = s.unit, over_fair, under_fair
+    cdef float chance, noise
+    cdef bint stays
     for i in range(LANES):
-        cost = (
-            b.ask[i] * unit - b.probability[i] if b.noise[i] > <float>0.0 else b.probability[i] - b.bid[i] * unit
-        )
-        b.work_single[i] = <float>reluctance(sensitivity, cost)
+        over_fair = b.ask[i] * unit - b.probability[i]
+        under_fair = b.probability[i] - b.bid[i] * unit
+        b.work_single[i] = <float>reluctance(sensitivity, over_fair if b.noise[i] > <float>0.0 else under_fair)
     for i in range(LANES):
-        if not happens_in_single(b.u_trade[k][i], single_exponential(-b.work_single[i])):
-            b.noise[i] = <float>0.0
+        chance = single_exponential(-b.work_single[i])
+        noise = b.noise[i]
+        stays = happens_in_single(b.u_trade[k][i], chance)
+        b.noise[i] = noise if stays else <float>0.0
 
 
 cdef inline void match(Block* b, const Settings* s, bint some_informed, bint knows_outcome) noexcept nogil:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -98,12 +99,17 @@ def size_thresholds(flow: Flow, largest: int) -> NDArray[np.int32]:
     numpy.ndarray of int32
         P(size <= k) 2^31, rounded to whole numbers, less 1, for k = 1, 2, .., padded with 2^31 - 1.
     """
+    return np.array(_padded_thresholds(flow, largest), dtype=np.int32)
+
+
+@lru_cache(maxsize=64)  # the points of a study mostly have the same takers
+def _padded_thresholds(flow: Flow, largest: int) -> tuple[int, ...]:
     cumulative = list(accumulate(size_weights(flow)))
     count = _threshold_count(flow, largest)
     total = cumulative[-1]
     thresholds = [math.floor(below / total * 2.0**31 + 0.5) - 1 for below in cumulative[:count]]
     padded = (1 << count.bit_length()) - 1 if _searched(flow, largest) else -(-count // 3) * 3
-    return np.array(thresholds + [_NO_DRAW] * (padded - count), dtype=np.int32)
+    return (*thresholds, *[_NO_DRAW] * (padded - count))
 
 
 def _threshold_count(flow: Flow, largest: int) -> int:

@@ -268,9 +268,7 @@ def _run(
     stop = np.zeros(1, dtype=np.int32)
 
     def one(begin: int, end: int) -> int:
-        part = np.empty((values.shape[0], end - begin))
-        plan.run(seed, first_path + begin, part, trace[..., begin:end, :, :], stop)
-        values[:, begin:end] = part
+        plan.run(seed, first_path + begin, values[:, begin:end], trace[..., begin:end, :, :], stop)
         return end - begin
 
     size = max(_SLICE // path_steps // core.BLOCK, 1) * core.BLOCK

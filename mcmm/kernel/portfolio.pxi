@@ -65,6 +65,7 @@ cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize
         for m in range(markets):
             each = &members[m]
             trip_with_portfolio(each.block, each.settings, p, step)
+            each.block.revised = True
             if each.settings.action == PAUSE:
                 empty_windows(each.block, each.settings, &each.windows, step + 1)
     for m in range(markets):
@@ -182,7 +183,7 @@ cdef class PortfolioPlan:
             raise ValueError("there must be a plan for each market")
 
     def run(
-        self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, :, ::1] trace=None,
+        self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, :, ::1] trace=None,
         int[::1] stop=None,
     ):
         """Simulate ``out.shape[1]`` paths into `out` ((1 + markets) * METRIC_ROWS, paths), the GIL released.
@@ -193,6 +194,7 @@ cdef class PortfolioPlan:
         stop : as for Plan.run.
         """
         cdef Py_ssize_t markets = self.settings.markets, paths = out.shape[1], first = 0, lanes, m, left = 0
+        cdef Py_ssize_t stride = out.strides[0] // sizeof(double)
         cdef Py_ssize_t size = sizeof(Portfolio) + 64, steps = (<Plan>self.plans[0]).settings.steps, traced = 0
         cdef Member* members
         cdef Portfolio* p
@@ -202,7 +204,7 @@ cdef class PortfolioPlan:
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
         cdef bint whole = True
         cdef list calls = []
-        if out.shape[0] != (1 + markets) * ROWS or (trace is not None and (
+        if out.shape[0] != (1 + markets) * ROWS or not has_rows(out) or (trace is not None and (
             trace.shape[0] != markets or trace.shape[2] != steps or trace.shape[3] != COLUMNS
         )):
             raise ValueError("the output arrays do not have the core's shape")
@@ -241,7 +243,7 @@ cdef class PortfolioPlan:
                     for m in range(markets):
                         members[m].trace = &trace[m, first, 0, 0]
                 whole = run_portfolio(members, p, ps, seed, first_path + <uint64_t>first, left, stopping)
-                close_portfolio(members, p, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
+                close_portfolio(members, p, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 first += lanes
             free(memory)
             free(members)

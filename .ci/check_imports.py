@@ -21,8 +21,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
         *("sketch", "tables"),
     ),
     (
-        *("columns", "controls", "designs", "distributions", "objectives", "pairs", "scenario"),
-        *("statistics", "summaries", "tails"),
+        *("columns", "controls", "designs", "distributions", "objectives", "pairs", "scenario", "statistics"),
+        *("summaries", "tails"),
     ),
     ("policies",),
     ("simulation",),

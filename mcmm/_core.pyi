@@ -40,19 +40,6 @@ class PortfolioPlan:
         stop: NDArray[np.int32] | None = None,
     ) -> None: ...
 
-def sum_paths(
-    values: NDArray[np.float64],
-    rows: NDArray[np.int32],
-    pairs: NDArray[np.int32],
-    batched: int,
-    first_leaf: int,
-) -> list[
-    tuple[int, int, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-]: ...
-def sum_neighbours(
-    one: tuple[NDArray[np.float64], ...], other: tuple[NDArray[np.float64], ...], pairs: NDArray[np.int32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
-def tree_sums(values: NDArray[np.float64], out: NDArray[np.float64]) -> None: ...
 def state_bytes(plan: Plan) -> int: ...
 def run_until(
     plan: Plan,
@@ -67,6 +54,19 @@ def run_until(
     reached: NDArray[np.float64],
     stop: NDArray[np.int32] | None = None,
 ) -> int: ...
+def sum_paths(
+    values: NDArray[np.float64],
+    rows: NDArray[np.int32],
+    pairs: NDArray[np.int32],
+    batched: int,
+    first_leaf: int,
+) -> list[
+    tuple[int, int, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+]: ...
+def sum_neighbours(
+    one: tuple[NDArray[np.float64], ...], other: tuple[NDArray[np.float64], ...], pairs: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def tree_sums(values: NDArray[np.float64], out: NDArray[np.float64]) -> None: ...
 def isa() -> str: ...
 def supported() -> tuple[str, ...]: ...
 def compiler() -> str: ...

@@ -41,13 +41,14 @@ def calibrate(
 ) -> None:
     """Find the best settings under constraints, and certify them on paths that the search never saw.
 
-    Prints the answer with its evidence and writes a certificate, which `mcmm verify` computes again. Exit
-    code 0: certified; 3: infeasible, with the least violated setting; 4: undecided, with how many more paths
-    it would likely take.
+    Prints the answer with its evidence and writes a certificate, which `mcmm verify` computes again, and a
+    page of it beside. Exit code 0: certified; 3: infeasible, with the least violated setting; 4: undecided,
+    with how many more paths it would likely take.
     """
     from rich.console import Console
 
     from mcmm.calibration import calibrate as run_calibration
+    from mcmm.reports.certificate_page import write_certificate_page
     from mcmm.reports.certified import print_certificate
     from mcmm.study import Study
 
@@ -57,6 +58,7 @@ def calibrate(
     if out is None:
         path.parent.mkdir(parents=True, exist_ok=True)
     check_output(path, suffixes=(".json",))
+    check_output(path.with_suffix(".html"))
     try:
         with ProgressBar("calibrating") as progress:
             certificate = run_calibration(loaded, jobs=jobs, progress=progress.tell)
@@ -64,7 +66,9 @@ def calibrate(
         raise Interrupted("nothing was written") from None
     print_certificate(certificate, Console())
     certificate.save(path)
-    typer.echo(f"wrote {path}")
+    page = path.with_suffix(".html")
+    write_certificate_page(certificate, page)
+    typer.echo(f"wrote {path} and {page}")
     if code := EXIT_CODES[certificate.verdict]:
         raise typer.Exit(code)
 

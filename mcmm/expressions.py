@@ -135,14 +135,6 @@ class Constraint:
             raise ValueError(f"{self.text!r} {reason}") from None
 
 
-def _spell(market: re.Match[str]) -> str:
-    return f"markets._{market[1].encode().hex()}."
-
-
-def _unspell(text: str) -> str:
-    return _SPELLED.sub(lambda market: f"markets.{bytes.fromhex(market[1]).decode()}.", text)
-
-
 @dataclass(frozen=True)
 class Event:
     """Something that happens on a path or not, told from its metrics: ``"max_drawdown_fair > 50"``.
@@ -208,6 +200,14 @@ def _is_alien(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return isinstance(_WORDS.get(node.id), bool)
     return isinstance(node, ast.Constant) and isinstance(node.value, bool | str)
+
+
+def _spell(market: re.Match[str]) -> str:
+    return f"markets._{market[1].encode().hex()}."
+
+
+def _unspell(text: str) -> str:
+    return _SPELLED.sub(lambda market: f"markets.{bytes.fromhex(market[1]).decode()}.", text)
 
 
 def _refusal(text: str, node: ast.AST) -> str:

@@ -160,8 +160,21 @@ at_most = 0.01
         return
     assert main(["verify", str(out)]) == 0
     assert "the same: all" in capsys.readouterr().out
+    page = out.with_suffix(".html").read_text()
+    assert json.loads(out.read_text())["verdict"] in page
+    assert "P(fills &gt; 0) &lt;= 1%" in page
+    assert "<script" not in page
     out.write_text(out.read_text().replace('"undecided"', '"certified"').replace("0.01", "0.011"))
     assert main(["verify", str(out)]) in (1, 2)
+
+
+def test_a_page_takes_nothing_of_a_study_for_markup() -> None:
+    from mcmm.reports.certificate_page import certificate_page
+
+    study = mcmm.Study(name="<script>alert(1)</script>", scenario=KNOWN, seed=7, calibrate=QUESTION)
+    page = certificate_page(mcmm.calibrate(study))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
 
 
 def test_what_is_no_certificate_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
 SWEPT = [path for path in SWEEPS if Study.load(path).sweeps]
 each_study = pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-each_swept = pytest.mark.parametrize("path", SWEPT, ids=lambda path: path.stem)
+each_sweep = pytest.mark.parametrize("path", SWEPT, ids=lambda path: path.stem)
 
 
 @each_study
@@ -24,7 +24,8 @@ def test_it_is_valid_and_says_what_it_asks(path: Path) -> None:
     study = Study.load(path)
     assert study.question.endswith("?")
     assert path.read_text().startswith("# Asks: ")
-    assert f"mcmm {'sweep' if study.sweeps else 'calibrate'} sweeps/{path.name}" in path.read_text()
+    command = "sweep" if study.sweeps else "calibrate"
+    assert f"mcmm {command} sweeps/{path.name}" in path.read_text()
     assert Study.from_dict(study.to_dict()) == study
 
 
@@ -33,7 +34,7 @@ def test_the_readme_has_it(path: Path) -> None:
     assert f"| `{path.name}` " in (ROOT / "README.md").read_text()
 
 
-@each_swept
+@each_sweep
 def test_it_is_dry_run(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,7 +49,7 @@ def test_it_is_dry_run(
     assert not (tmp_path / "run").exists()
 
 
-@each_swept
+@each_sweep
 def test_a_few_paths_of_it_are_swept(path: Path) -> None:
     tables = Study.load(path).to_dict()
     tables.pop("precision", None)
@@ -56,6 +57,13 @@ def test_a_few_paths_of_it_are_swept(path: Path) -> None:
     result = mcmm.sweep(few, jobs=2)
     assert result.study.count == len(result.summary) == Study.load(path).count
     assert np.isfinite(result.summary[few.objective]).all()
+
+
+@pytest.mark.parametrize("path", [path for path in SWEEPS if path not in SWEPT], ids=lambda path: path.stem)
+def test_a_few_paths_of_it_are_calibrated(path: Path) -> None:
+    tables = Study.load(path).to_dict()
+    few = Study.from_dict(tables | {"calibrate": tables["calibrate"] | {"paths": 2048}})
+    assert mcmm.calibrate(few).verdict in ("certified", "undecided")
 
 
 def designs_of(points: Any) -> set[str]:

@@ -4,9 +4,14 @@
 # rule may read in a later step. It is copied as it lies in memory, by rows of one width, without naming any of them.
 
 
-cdef inline Py_ssize_t bytes_before_draws(const Block* b) noexcept nogil:
-    """Where the draws begin, to which the rows before are doubles."""
-    return <const char*>&b.z[0][0] - <const char*>b
+cdef inline Py_ssize_t wide_rows(const Block* b) noexcept nogil:
+    """How many rows of doubles there are, which come first."""
+    return (<const char*>&b.work_single[0] - <const char*>b) // (LANES * 8)
+
+
+cdef inline Py_ssize_t narrow_rows(const Block* b) noexcept nogil:
+    """How many rows half as wide follow, up to the draws."""
+    return (<const char*>&b.z[0][0] - <const char*>&b.work_single[0]) // (LANES * 4)
 
 
 cdef void copy_rows(
@@ -24,10 +29,11 @@ cdef Py_ssize_t copy_lane(
     char* state, Block* b, Windows* w, const Settings* s, Py_ssize_t lane, bint load, bint count
 ) noexcept nogil:
     """Copy a lane to or from a state, or only count its bytes; returns how many they are."""
-    cdef Py_ssize_t at = 0, rows = bytes_before_draws(b) // (LANES * 8)
+    cdef Py_ssize_t at = 0, wide = wide_rows(b), narrow = narrow_rows(b)
     if not count:
-        copy_rows(state, <char*>b, rows, 8, lane, load)
-    at += rows * 8
+        copy_rows(state, <char*>b, wide, 8, lane, load)
+        copy_rows(state + wide * 8, <char*>&b.work_single[0], narrow, 4, lane, load)
+    at += wide * 8 + narrow * 4
     if w.loss_ring != NULL:
         if not count:
             copy_rows(state + at, <char*>w.loss_ring, s.loss_window + 1, 8, lane, load)

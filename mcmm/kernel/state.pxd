@@ -198,7 +198,6 @@ cdef struct Block:
     double resting_ask_size[LANES]
     # connection, pause, recovery and breakers
     double work[LANES]              # between two loops of a phase
-    float work_single[LANES]
     double quoting[LANES]           # 1 where the maker may quote in this step
     double tripped[LANES]           # 1 where a breaker tripped in this step
     double down[LANES]              # outage steps left, this one included
@@ -214,9 +213,6 @@ cdef struct Block:
     double volume_sum[LANES]        # contracts in the volume window
     # takers
     double excitation[LANES]
-    float last_side[LANES]
-    float noise[LANES]              # contracts an uninformed taker wants: buyers positive; 0: none comes
-    float insider[LANES]            # contracts an informed taker wants
     double taken[LANES]             # signed taker volume filled: buyers positive
     double sold[LANES]              # intensity, both sides in one step: contracts the maker sold
     double bought[LANES]            # and bought
@@ -254,6 +250,11 @@ cdef struct Block:
     double paid[LANES]              # lmsr: a fill's average price, dollars
     double bid_markup[LANES]        # lmsr: what a widened quote adds to a contract's cost, dollars
     double ask_markup[LANES]
+    # rows half as wide, all here, so that a lane can be copied without naming its rows (resume.pxi)
+    float work_single[LANES]
+    float last_side[LANES]
+    float noise[LANES]              # contracts an uninformed taker wants: buyers positive; 0: none comes
+    float insider[LANES]            # contracts an informed taker wants
     # draws of four steps at a time: [step mod 4][lane]
     float z[4][LANES]
     float reference_z[4][LANES]

@@ -17,7 +17,18 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("_isa",),
     (
-        *("axes", "console", "expressions", "files", "markets", "metrics", "moments", "schedule", "settings"),
+        *(
+            "axes",
+            "console",
+            "expressions",
+            "files",
+            "frames",
+            "markets",
+            "metrics",
+            "moments",
+            "schedule",
+            "settings",
+        ),
         *("sketch", "tables"),
     ),
     (
@@ -48,7 +59,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),
-    ("sweep_commands",),
+    ("report_command", "sweep_commands"),
     ("cli",),
     ("__main__",),
 )

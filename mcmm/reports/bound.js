@@ -127,10 +127,10 @@ function drawOvershoot() {
     distributionOf(name, row),
   );
   const found = distributionOf(metric, row);
-  draw("plot-overshoot", [bars(metric, row, look.points[0]), ...strip(metric, row, 0, look.points[0])], {
+  draw("plot-overshoot", [bars(metric, row, look.points[0], {}, true), ...strip(metric, row, 0, look.points[0])], {
     height: 340,
     xaxis: { ...titled("drawdown at the first trip less the limit, $"), ...scaled("$"), anchor: "y2" },
-    yaxis: { domain: [0.26, 1], tickformat: ".2~%", rangemode: "tozero", ...titled("share of trips per $1") },
+    yaxis: { domain: [0.26, 1], tickformat: ".2~%", rangemode: "tozero", ...titled(`share of trips per ${format(found.width, "$")}`) },
     yaxis2: { domain: [0, 0.22], range: [-0.6, 0.6], tickvals: [], showgrid: false, zeroline: false, fixedrange: true },
   });
   const trips = found.counts.reduce((sum, count) => sum + count, 0);

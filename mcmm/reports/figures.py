@@ -27,6 +27,7 @@ from mcmm.reports.findings import (
     unit,
 )
 from mcmm.reports.samples import SAMPLED_METRICS, Mark, Sample, kept_marks
+from mcmm.reports.timeline import FAN_LEVELS
 from mcmm.statistics import proportion
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def figures_data(details: Details) -> dict[str, Any]:
         "steps": [result.study.steps_at(int(point)) for point in result.points.index],
         "drivers": _drivers(details),
         "limits": _limits(details),
+        "time": _time(details),
         "settlement": settlement,
     }
 
@@ -362,6 +364,43 @@ def _drivers(details: Details) -> dict[str, Any] | None:
         "method": drivers.method,
         "axes": [{"name": name, "short": short[name]} for name in drivers.axes],
         "columns": columns,
+    }
+
+
+def _time(details: Details) -> dict[str, Any] | None:
+    """Give the fans and the traced paths, rounded to what can be seen."""
+    found = details.timeline
+    if found is None:
+        return None
+
+    def rounded(values: FloatArray, figures: int) -> list[float | None]:
+        return [_number(float(value), figures) for value in values]
+
+    return {
+        "levels": list(FAN_LEVELS),
+        "fans": [
+            {
+                "row": fan.row,
+                "market": fan.market,
+                "paths": fan.paths,
+                "steps": fan.steps.tolist(),
+                "quantiles": {
+                    name: [rounded(line, 4) for line in lines] for name, lines in fan.quantiles.items()
+                },
+                "quoted": rounded(fan.quoted, 3),
+            }
+            for fan in found.fans
+        ],
+        "traces": [
+            {
+                "path": trace.path,
+                "quantile": trace.quantile,
+                "settled": _number(trace.settled),
+                "columns": {name: rounded(values, 4) for name, values in trace.columns.items()},
+                "fills": {name: rounded(values, 4) for name, values in trace.fills.items()},
+            }
+            for trace in found.traces
+        ],
     }
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLED_METRICS", "Mark", "Sample", "kept_marks", "read_samples", "reading_order"]
 
 #: The most points that are looked at path by path: in a small study all, of a larger one fewer.
-ALL_POINTS, MOST_POINTS = 32, 16
+ALL_POINTS, MOST_POINTS = 32, 12
 #: The most path-steps that are simulated again for it, and the most paths of one point.
 MOST_PATH_STEPS, MOST_PATHS = 250_000_000, 50_000
 #: A point that would get fewer of its paths than this is left out.
@@ -223,6 +223,8 @@ def read_samples(findings: Findings) -> dict[int, Sample]:
     chosen: dict[int, int] = {}
     order = reading_order(findings)
     for row in order if len(order) <= ALL_POINTS else order[:MOST_POINTS]:
+        if not (study.keep_paths or findings.can_simulate(row)):
+            continue
         point = int(result.points.index[row])
         steps = study.steps_at(point) * study.scenario.market_count
         paths = min(result.paths_of(point), MOST_PATHS, left // steps)

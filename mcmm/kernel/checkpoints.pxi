@@ -1,7 +1,7 @@
 # What a path is worth at equally spaced steps, when that is asked for. Included by _core.pyx.
 #
-# Of `count` checkpoints the k-th (from 1) is what step ceil(k * steps / count) - 1 leaves, so that the last is the path's
-# end: as the trace has it at that step, bit for bit, in a handful of numbers a path whatever its length.
+# Of `count` checkpoints the k-th (from 1) is what step ceil(k * steps / count) - 1 leaves, so that the last is the
+# path's end: as the trace has it at that step, bit for bit, in a handful of numbers a path whatever its length.
 
 cdef enum:
     C_PNL, C_DRAWDOWN, C_INVENTORY, C_SPREAD, CHECKPOINT_ROWS

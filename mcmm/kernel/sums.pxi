@@ -7,6 +7,7 @@ cdef enum:
     LEAF = 256
     BATCHES = 64
     LEVELS = 64                     # no tree is higher
+    FEW_LEAVES = 16                 # of so few, to get the GIL back would take longer than to sum them up
 
 # How a row is made of the values: as they are, a difference of two, whether below or above 0, NaN where below 0.
 cdef enum:
@@ -167,6 +168,36 @@ cdef Sums sums_of(
     return found
 
 
+cdef Py_ssize_t sum_leaves(
+    const double[:, ::1] values, const int[:, ::1] rows, const int[:, ::1] pairs, const Shape* shape,
+    Py_ssize_t first_leaf, double[:, ::1] stack, double[:, ::1] x, Place* places,
+) noexcept nogil:
+    """Sum up leaf after leaf, two nodes becoming one as soon as they are neighbours; return how many are left."""
+    cdef Py_ssize_t leaf, row, lanes, begin, k, top = 0, paths = values.shape[1]
+    cdef Sums node, before
+    for leaf in range((paths + LEAF - 1) // LEAF):
+        begin = leaf * LEAF
+        lanes = min(<Py_ssize_t>LEAF, paths - begin)
+        node = sums_at(&stack[top, 0], shape)
+        for row in range(shape.rows):
+            load_row(&values[rows[row, 1], begin], &values[rows[row, 2], begin], rows[row, 0], lanes, &x[row, 0])
+            sum_row(&x[row, 0], lanes, node.counts + row, node.totals + row, node.squares + row,
+                    node.batches + row * BATCHES if row < shape.batched else NULL)
+        for k in range(shape.pairs):
+            node.squares[shape.rows + k] = fold_products(&x[pairs[k, 0], 0], &x[pairs[k, 1], 0])
+        places[top].level, places[top].number = 0, first_leaf + leaf
+        top += 1
+        while (top > 1 and places[top - 1].level == places[top - 2].level and not places[top - 2].number & 1
+               and places[top - 1].number == places[top - 2].number + 1):
+            before = sums_at(&stack[top - 2, 0], shape)
+            node = sums_at(&stack[top - 1, 0], shape)
+            merge_sums(&before, &node, &before, shape)
+            top -= 1
+            places[top - 1].level += 1
+            places[top - 1].number >>= 1
+    return top
+
+
 def sum_paths(const double[:, ::1] values, const int[:, ::1] rows, const int[:, ::1] pairs, Py_ssize_t batched,
               Py_ssize_t first_leaf):
     """Sum up a range of paths: a list of (level, number, counts, totals, squares, batches), as few as there can be.
@@ -174,41 +205,22 @@ def sum_paths(const double[:, ::1] values, const int[:, ::1] rows, const int[:, 
     ``rows`` has the kind of each row and the two places in ``values`` that it is made of.
     """
     import numpy as np
-    cdef Py_ssize_t count = rows.shape[0], paths = values.shape[1], leaf, row, lanes, top = 0, begin, k
+    cdef Py_ssize_t count = rows.shape[0], leaves = (values.shape[1] + LEAF - 1) // LEAF, depth = 1, top, k
     cdef Shape shape = shape_of(count, batched, pairs)
-    cdef Py_ssize_t size = 3 * count + shape.pairs + batched * BATCHES, leaves = (paths + LEAF - 1) // LEAF, depth = 2
     cdef Place places[LEVELS]
-    cdef Sums node, before
     if not count or not leaves:
         return []
-    while leaves >> (depth - 2):
+    while leaves >> depth:
         depth += 1
-    # Both sides of the range may have nodes that wait for none.
-    found = np.empty((2 * depth, size))
-    work = np.empty((count, LEAF))
+    # One that is new, and those that wait for a neighbour: on the right, and where the range does not begin a tree.
+    found = np.empty((1 + (depth if not first_leaf else 2 * depth), 3 * count + shape.pairs + batched * BATCHES))
     cdef double[:, ::1] stack = found
-    cdef double[:, ::1] x = work
-    with nogil:
-        for leaf in range(leaves):
-            begin = leaf * LEAF
-            lanes = min(<Py_ssize_t>LEAF, paths - begin)
-            node = sums_at(&stack[top, 0], &shape)
-            for row in range(count):
-                load_row(&values[rows[row, 1], begin], &values[rows[row, 2], begin], rows[row, 0], lanes, &x[row, 0])
-                sum_row(&x[row, 0], lanes, node.counts + row, node.totals + row, node.squares + row,
-                        node.batches + row * BATCHES if row < batched else NULL)
-            for k in range(shape.pairs):
-                node.squares[count + k] = fold_products(&x[pairs[k, 0], 0], &x[pairs[k, 1], 0])
-            places[top].level, places[top].number = 0, first_leaf + leaf
-            top += 1
-            while (top > 1 and places[top - 1].level == places[top - 2].level and not places[top - 2].number & 1
-                   and places[top - 1].number == places[top - 2].number + 1):
-                before = sums_at(&stack[top - 2, 0], &shape)
-                node = sums_at(&stack[top - 1, 0], &shape)
-                merge_sums(&before, &node, &before, &shape)
-                top -= 1
-                places[top - 1].level += 1
-                places[top - 1].number >>= 1
+    cdef double[:, ::1] x = np.empty((count, LEAF))
+    if leaves > FEW_LEAVES:
+        with nogil:
+            top = sum_leaves(values, rows, pairs, &shape, first_leaf, stack, x, places)
+    else:
+        top = sum_leaves(values, rows, pairs, &shape, first_leaf, stack, x, places)
     made = []
     for k in range(top):
         sums = found[k].copy()

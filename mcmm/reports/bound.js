@@ -1,6 +1,6 @@
 // How often each limit bound, which breaker tripped, and by how much a drawdown breaker was overshot.
 
-const BREAKERS = ["drawdown", "loss", "volume", "portfolio_drawdown"];
+const BREAKERS = ["drawdown", "loss", "volume", "portfolio_drawdown", "any"];
 
 function setUpBound() {
   figure("plot-bound", drawBound);
@@ -115,7 +115,10 @@ function drawBound() {
   $("bound-caption").textContent =
     `Share of a path's steps by ${axis.name} in which a limit left a side no size, or that came after a breaker's first trip` +
     (two
-      ? "; below, the share of paths on which each breaker was the first to trip, with exact 95% intervals. An open triangle is the upper bound where it tripped on none."
+      ? "; below, the share of paths on which each breaker was the first to trip, with exact 95% intervals. An open triangle is the upper bound where it tripped on none." +
+        (rows.some((row) => (data.breakers[row] || {}).any)
+          ? " Where several breakers are set and the paths were not looked at, they are told together, as any."
+          : "")
       : ". No breaker is set at these points.");
 }
 

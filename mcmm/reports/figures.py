@@ -315,7 +315,8 @@ def _distribution(found: Distribution, marks: dict[str, Mark], paths: int, exact
 def _breakers(details: Details) -> dict[str, Any]:
     """Say by row and breaker on which share of paths it tripped first, and the share of steps after that.
 
-    Where a point has one breaker, it is the one that every halt is of; which of several needs the paths.
+    Where a point has one breaker, it is the one that every halt is of; which of several it was takes the
+    paths, and where those were not looked at, all are told together as ``any``.
     """
     findings = details.findings
     result = findings.result
@@ -323,20 +324,18 @@ def _breakers(details: Details) -> dict[str, Any]:
     for row, point in enumerate(result.points.index):
         reasons = breakers_of(result.study.scenario_at(int(point)))
         sample = details.samples.get(row)
-        steps = result.study.steps_at(int(point))
+        if sample is None and len(reasons) > 1:
+            reasons = ["any"]
         entries = {}
         for reason in reasons:
-            if len(reasons) == 1:
-                paths = result.paths_of(int(point))
+            if sample is not None and len(reasons) > 1:
+                paths = sample.paths
+                trips, after = sample.trips.get(reason, proportion(0, paths)), sample.after.get(reason, 0.0)
+            else:
+                paths, steps = result.paths_of(int(point)), result.study.steps_at(int(point))
                 trips = proportion(round(findings.value(row, "halt.chance") * paths), paths)
                 step = findings.value(row, "halt_step.mean")
                 after = trips.value * (steps - 1 - step) / steps if trips.value else 0.0
-            elif sample is not None:
-                paths = sample.paths
-                trips = sample.trips.get(reason, proportion(0, paths))
-                after = sample.after.get(reason, 0.0)
-            else:
-                continue
             high = trips.high if trips.value else numbers.zero_chance_bound(paths)
             entries[reason] = {
                 "chance": [_number(part, 4) for part in (trips.value, trips.low, high)],

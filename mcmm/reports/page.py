@@ -180,8 +180,8 @@ def _sampled(details: Details) -> str:
     told = f" and the first paths of {partly} more" if partly else ""
     return (
         f"For this page all paths of {whole} of the {total:,} points{told} were read, or simulated again "
-        "with the same bits: the best, those on the efficient frontier, those along each axis through the "
-        "best, and those nearest to it. Of the others three metrics are shown, from their kept histograms "
+        "with the same bits: the best, those along each axis through it, those on the efficient frontier, "
+        "and those nearest to the best. Of the others three metrics are shown, from their kept histograms "
         f"and {len(LEVELS)} quantiles, and the interval of a quantile is widened to the next kept ones: it "
         "covers at least 95%. They are marked \u201csummarised\u201d."
     )

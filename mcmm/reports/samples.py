@@ -187,8 +187,8 @@ def kept_marks(findings: Findings, row: int, metric: str, distribution: Distribu
 def reading_order(findings: Findings) -> list[int]:
     """Rank the rows by what a reader asks for first.
 
-    The best, the one with the smallest tail and the worst; the efficient ones; those along each axis through
-    the best; those that cannot be told apart from it; then the others, best first.
+    The best, the one with the smallest tail and the worst; those along each axis through the best; the
+    efficient ones; those that cannot be told apart from the best; then the others, best first.
     """
     from mcmm.reports.findings import TAIL, frontier
 
@@ -196,13 +196,13 @@ def reading_order(findings: Findings) -> list[int]:
     reward = summary[findings.estimated("pnl_settled.mean")].to_numpy(dtype=float)
     efficient = frontier(summary[TAIL].to_numpy(dtype=float), reward)
     first = [] if best is None else [best]
-    rows = [*first, *efficient[:1], *findings.order[-1:], *efficient]
+    rows = [*first, *efficient[:1], *findings.order[-1:]]
     points = findings.result.points
     if best is not None:
         same = points.eq(points.iloc[best], axis="columns")
         along = (~same).sum(axis="columns") <= 1
         rows += [int(row) for row in np.flatnonzero(along.to_numpy())]
-    return list(dict.fromkeys([*rows, *findings.tied, *findings.order]))
+    return list(dict.fromkeys([*rows, *efficient, *findings.tied, *findings.order]))
 
 
 def read_samples(findings: Findings) -> dict[int, Sample]:

@@ -80,6 +80,7 @@ TRACE_COLUMNS = (
     "probability", "mid", "bid", "ask", "bid_size", "ask_size", "quoting", "bought", "sold", "inventory", "cash",
     "fees", "pnl", "pnl_fair", "drawdown", "halted",
 )
+CHECKPOINT_COLUMNS = ("pnl", "drawdown", "inventory", "spread")
 METRIC_ROWS = ROWS
 BLOCK = LANES
 POLICY_ROWS, POLICY_STATE_ROWS = VIEW_ROWS, STATE_ROWS
@@ -128,15 +129,20 @@ include "kernel/step.pxi"
 include "kernel/trace.pxi"
 
 
+include "kernel/checkpoints.pxi"
+
+
 cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
     """Model.md section 2, in its order, end_step is to follow; whether the path goes on."""
-    cdef Py_ssize_t lane
+    cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
     if s.may_stop:
         begin(b, s, step)
     if not quote(b, s, t, w, step):
         return False
+    if place >= 0:
+        checkpoint_quote(b, s, w, place)
     for lane in range(traced):
         trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
     trade(b, s, t, w, step)
@@ -146,11 +152,13 @@ cdef bint run_step(
 
 
 cdef void end_step(
-    Block* b, const Settings* s, Py_ssize_t step, double* trace, Py_ssize_t traced
+    Block* b, const Settings* s, const Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
-    cdef Py_ssize_t lane
-    if traced or step + 1 == s.steps:
+    cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
+    if traced or place >= 0 or step + 1 == s.steps:
         book(b, s)
+    if place >= 0:
+        checkpoint_books(b, s, w, place)
     for lane in range(traced):
         trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
 
@@ -222,29 +230,7 @@ cdef void close_block(
         memcpy(out + row * stride, told + row * LANES, lanes * sizeof(double))
 
 
-cdef struct Day:
-    # the settings as they are now, and which piece of the schedule that is; without one they never change
-    Settings now
-    const Settings* current
-    Py_ssize_t piece
-
-
-cdef inline void begin_day(Day* day, const Settings* s, const Tables* t) noexcept nogil:
-    day.piece = -1
-    day.current = s
-    if t.pieces:
-        day.now = s[0]
-        day.current = &day.now
-
-
-cdef inline void follow_day(Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
-    if t.pieces:
-        day.piece = follow_schedule(&day.now, t, day.piece, step)
-
-
-cdef inline bint news_ahead(const Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
-    """Whether a scheduled jump lies within the steps that are drawn together."""
-    return t.pieces > 0 and news_until(t, day.piece, step + 4)
+include "kernel/day.pxi"
 
 
 cdef bint run_block(
@@ -264,7 +250,7 @@ cdef bint run_block(
             draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news_ahead(&day, t, step))
         if not run_step(b, day.current, t, w, step, trace, traced):
             return False
-        end_step(b, s, step, trace, traced)
+        end_step(b, s, w, step, trace, traced)
     return True
 
 
@@ -282,7 +268,8 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
     """Lay out the windows that a market needs, each a multiple of 64 bytes; returns where they end."""
     cdef Py_ssize_t ring = LANES * sizeof(float)
     w.filled_signed = w.filled_total = w.volume_ring = NULL
-    w.loss_ring = w.view = NULL
+    w.loss_ring = w.view = w.checkpoints = NULL
+    w.checkpoint_count = w.checkpoint_lanes = 0
     w.call = NULL
     if s.policy == CUSTOM:
         w.view = <double*>at
@@ -366,13 +353,15 @@ cdef class Plan:
                 self.tables.custom.function = <QuoteFunction>PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
 
     def run(
-        self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, ::1] trace=None, int[::1] stop=None
+        self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, ::1] trace=None, int[::1] stop=None,
+        double[:, :, ::1] checkpoints=None,
     ):
         """Simulate ``out.shape[1]`` paths from `first_path` into `out` (METRIC_ROWS, paths), the GIL released.
 
         out : the columns of an array; each row of them contiguous.
         trace : (paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
         stop : one int; once another thread sets it, the run ends early and `out` is not to be used.
+        checkpoints : (paths, at most steps, len(CHECKPOINT_COLUMNS)), filled for all paths.
         """
         cdef const Settings* s = &self.settings
         cdef Py_ssize_t paths = out.shape[1], stride = out.strides[0] // sizeof(double)
@@ -388,6 +377,10 @@ cdef class Plan:
             trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)
         ):
             raise ValueError("the output arrays do not have the core's shape")
+        if checkpoints is not None and (
+            checkpoints.shape[0] != paths or checkpoints.shape[1] > s.steps or checkpoints.shape[2] != CHECKPOINT_ROWS
+        ):
+            raise ValueError("the checkpoints do not have the core's shape")
         if paths == 0:
             return
         if trace is not None:
@@ -407,6 +400,8 @@ cdef class Plan:
                 left = max(<Py_ssize_t>0, min(traced - first, lanes))
                 if left:
                     rows = &trace[first, 0, 0]
+                if checkpoints is not None and checkpoints.shape[1]:
+                    keep_checkpoints(&w, &checkpoints[first, 0, 0], checkpoints.shape[1], lanes)
                 whole = run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
                 close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 first += lanes

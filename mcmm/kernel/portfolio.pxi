@@ -70,7 +70,7 @@ cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize
                 empty_windows(each.block, each.settings, &each.windows, step + 1)
     for m in range(markets):
         each = &members[m]
-        end_step(each.block, each.settings, step, each.trace, traced)
+        end_step(each.block, each.settings, &each.windows, step, each.trace, traced)
     return True
 
 
@@ -184,7 +184,7 @@ cdef class PortfolioPlan:
 
     def run(
         self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, :, ::1] trace=None,
-        int[::1] stop=None,
+        int[::1] stop=None, double[:, :, :, ::1] checkpoints=None,
     ):
         """Simulate ``out.shape[1]`` paths into `out` ((1 + markets) * METRIC_ROWS, paths), the GIL released.
 
@@ -192,6 +192,7 @@ cdef class PortfolioPlan:
 
         trace : (markets, paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
         stop : as for Plan.run.
+        checkpoints : (markets, paths, at most steps, len(CHECKPOINT_COLUMNS)), filled for all paths.
         """
         cdef Py_ssize_t markets = self.settings.markets, paths = out.shape[1], first = 0, lanes, m, left = 0
         cdef Py_ssize_t stride = out.strides[0] // sizeof(double)
@@ -208,6 +209,11 @@ cdef class PortfolioPlan:
             trace.shape[0] != markets or trace.shape[2] != steps or trace.shape[3] != COLUMNS
         )):
             raise ValueError("the output arrays do not have the core's shape")
+        if checkpoints is not None and (
+            checkpoints.shape[0] != markets or checkpoints.shape[1] != paths or checkpoints.shape[2] > steps
+            or checkpoints.shape[3] != CHECKPOINT_ROWS
+        ):
+            raise ValueError("the checkpoints do not have the core's shape")
         if paths == 0:
             return
         if trace is not None:
@@ -242,6 +248,11 @@ cdef class PortfolioPlan:
                 if left:
                     for m in range(markets):
                         members[m].trace = &trace[m, first, 0, 0]
+                if checkpoints is not None and checkpoints.shape[2]:
+                    for m in range(markets):
+                        keep_checkpoints(
+                            &members[m].windows, &checkpoints[m, first, 0, 0], checkpoints.shape[2], lanes
+                        )
                 whole = run_portfolio(members, p, ps, seed, first_path + <uint64_t>first, left, stopping)
                 close_portfolio(members, p, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 first += lanes

@@ -282,3 +282,6 @@ cdef struct Windows:
     # a policy of one's own: what it sees and writes, and the Python call that stands in for a compiled one
     double* view
     void* call
+    # what is kept of the block's first paths at equally spaced steps, or NULL (kernel/checkpoints.pxi)
+    double* checkpoints
+    Py_ssize_t checkpoint_count, checkpoint_lanes

@@ -10,7 +10,8 @@ from pathlib import Path
 
 __all__ = ["KINDS", "LIMITS", "Instruction", "disassemble", "fewest_cycles", "kinds"]
 
-KINDS = ("instructions", "arithmetic", "loads", "stores", "divisions", "roots")
+# The last: divisions and roots in single precision, which take a third and less, and set no limit here.
+KINDS = ("instructions", "arithmetic", "loads", "stores", "divisions", "roots", "in single")
 
 # Of each kind a cycle at most, on vectors of 512 bits: Zen 5, on which the tables were made. Golden Cove has
 # 6 instructions and 2 of arithmetic.
@@ -68,6 +69,8 @@ def kinds(one: Instruction) -> list[str]:
             found.append("divisions")
         elif re.match(r"v?sqrt[ps]d", one.name):
             found.append("roots")
+        elif re.match(r"v?(div|sqrt)[ps]s", one.name):
+            found.append("in single")
     return found
 
 

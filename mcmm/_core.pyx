@@ -15,17 +15,20 @@ D. State is constant in the number of steps. Nothing is allocated, logged or val
 E. Compiled without contraction and without libm's transcendentals, so that every instruction set gives the same bits.
 """
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
-from mcmm.kernel cimport fair, special
+from mcmm.kernel cimport fair, single, special
 from mcmm.kernel.custom_lanes cimport open_state
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
-from mcmm.kernel.random cimport OUTCOME, Pair, Words, draw_of, happens, normal_pair, philox, uniform
+from mcmm.kernel.fills cimport inventory_pnl, spread_pnl
+from mcmm.kernel.random cimport (
+    MCMM_ARS_ROUNDS, OUTCOME, Pair, ars, ars_lanes, choose_ars, happens, normal_pair, uniform,
+)
 from mcmm.kernel.schedule cimport follow_schedule, news_until
 from mcmm.kernel.state cimport (
     CUSTOM, DRAWDOWN, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
@@ -97,9 +100,6 @@ cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) 
         b.quoting[i] = 1.0
         b.halt_step[i] = -1.0
         b.overshoot[i] = NAN
-        # Who is never drawn is never chosen.
-        b.u_informed[0][i] = b.u_informed[1][i] = b.u_informed[2][i] = b.u_informed[3][i] = 9007199254740992.0
-        b.u_herd[0][i] = b.u_herd[1][i] = b.u_herd[2][i] = b.u_herd[3][i] = 9007199254740992.0
 
 
 cdef void open_windows(Windows* w, const Settings* s) noexcept nogil:
@@ -185,8 +185,8 @@ cdef void close_block(
         out[PNL_SETTLED * stride + i] = (
             (b.cash[i] * s.unit + b.unwind_cash[i]) + b.inventory[i] * outcome
         ) - b.fees[i]
-        out[SPREAD_PNL * stride + i] = b.spread_pnl[i]
-        out[INVENTORY_PNL * stride + i] = b.inventory_pnl[i]
+        out[SPREAD_PNL * stride + i] = spread_pnl(b.cash[i], s.unit, b.unwind_cash[i], b.at_fair[i])
+        out[INVENTORY_PNL * stride + i] = inventory_pnl(b.inventory[i], b.probability[i], b.at_fair[i])
         out[MAX_DRAWDOWN * stride + i] = b.max_drawdown_fair[i] if s.marks_fair else b.max_drawdown[i]
         out[MAX_DRAWDOWN_FAIR * stride + i] = b.max_drawdown_fair[i]
         out[AVERAGE_SPREAD * stride + i] = b.spread_sum[i] * s.unit / quoted if quoted > 0.0 else NAN
@@ -308,8 +308,8 @@ cdef class Plan:
     ----------
     fields : dict
         A value for every member of ``Settings`` (kernel/state.pxd); validated by the caller.
-    size_thresholds : contiguous array of float64
-        Padded with 2^53 as draw_lanes.pxd asks.
+    size_thresholds : contiguous array of int32
+        Padded with 2^31 - 1 as draw_lanes.pxd asks.
     bisects : bool
         Whether they are to be bisected, and so padded to one less than a power of two.
     orders : contiguous array of float64, shape (4, steps), or None
@@ -328,7 +328,7 @@ cdef class Plan:
     cdef Tables tables
     cdef object owned
 
-    def __init__(self, dict fields, double[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
+    def __init__(self, dict fields, int32_t[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
                  double[:, ::1] pieces=None, double[::1] policy_settings=None, policy=None):
         self.settings = fields
         self.owned = (size_thresholds, orders, pieces, policy_settings, policy)
@@ -433,53 +433,4 @@ def compiler():
     return MCMM_COMPILER.decode()
 
 
-def words(uint64_t seed, uint64_t path, uint64_t quad, uint64_t label):
-    """The four 32-bit words of one Philox4x32-7 block."""
-    cdef Words w = philox(seed, path, quad, label)
-    return tuple(int(word & 0xFFFFFFFFULL) for word in (w.w0, w.w1, w.w2, w.w3))
-
-
-def uniform_of(uint64_t word):
-    """The uniform number of a word."""
-    return uniform(draw_of(word))
-
-
-def normals_of(uint64_t radius_word, uint64_t angle_word):
-    """The two normals of two words."""
-    cdef Pair pair = normal_pair(draw_of(radius_word), draw_of(angle_word))
-    return pair.first, pair.second
-
-
-def exponential(double x):
-    """e^x as the core computes it."""
-    return special.exponential(x)
-
-
-def exponential_less_one(double x):
-    """e^x - 1 as the core computes it."""
-    return special.exponential_less_one(x)
-
-
-def logarithm_of_one_plus(double x):
-    """ln(1 + x) as the core computes it."""
-    return special.logarithm_of_one_plus(x)
-
-
-def logarithm(double x):
-    """ln x as the core computes it."""
-    return special.logarithm(x)
-
-
-def logit(double p):
-    """The log-odds of p as the core computes them, held to +-36."""
-    return fair.logit_of(p)
-
-
-def normal_cdf(double x):
-    """Phi(x) as the core computes it."""
-    return special.normal_cdf(x)
-
-
-def normal_quantile(double p):
-    """The inverse of Phi as the core computes it."""
-    return special.normal_quantile(p)
+include "kernel/looked_at.pxi"

@@ -6,9 +6,10 @@ points' batches hold the same paths, with the same random numbers, so the differ
 with 63 degrees of freedom its interval, from 64 numbers a point and without a single path being kept. With up
 to 64 paths a batch is a path, and this is the paired t test.
 
-Where the control variates' means are known at both points (`mcmm.controls`), a difference of money's means is
-estimated by regression of its 64 batches on both points' controls, which costs a degree of freedom each. The
-coefficients are the difference's own: those that serve each mean best leave more of it than they must.
+Where the control variates' means are known at both points (`mcmm.controls`), what settlement adds is taken
+out of a difference of pnl_settled, and a difference of money's means is estimated by regression of its 64
+batches on both points' inventory_pnl, which costs a degree of freedom each. The coefficients are the
+difference's own: those that serve each mean best leave more of it than they must.
 
 Of several comparisons each has its chance of being wrong. `compare` adjusts its p-values after Holm, which
 holds whatever their dependence, and the points here are dependent by design: a familywise error of 5%.
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm import moments
-from mcmm.controls import CONTROLS, controls_known
+from mcmm.controls import CONTROLS, DOUBTFUL, SETTLEMENT_IN, controls_known
 from mcmm.errors import InputError
 from mcmm.moments import BATCHES, Node
 from mcmm.summaries import rows_of
@@ -45,7 +46,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # With fewer batches the controls' coefficients are too uncertain to help.
 _FEWEST_BATCHES = 20
-# As in `mcmm.controls`.
+# A control that follows from those before, or is rounding noise next to the differences, is left out.
 _COLLINEAR, _NOISE = 1e-9, 1e-18
 
 FAMILYWISE = 0.05
@@ -216,7 +217,8 @@ def differences(run: RunDirectory, baseline: int, column: str) -> Iterator[Diffe
         if common not in sums:
             sums[common] = moments.root(against[:common], rows.pairs)
         use = knows and controls_known(study.scenario_at(point))
-        found = difference(moments.root(nodes[:common], rows.pairs), sums[common], rows.place(row), use)
+        ours = moments.root(nodes[:common], rows.pairs)
+        found = difference(ours, sums[common], rows.place(row), use, SETTLEMENT_IN.get(row, 0.0))
         yield found._replace(point=point)
 
 
@@ -253,7 +255,7 @@ def _all_nodes(rounds: Sequence[Round], wanted: Sequence[str]) -> Iterator[tuple
         yield point, nodes
 
 
-def difference(one: Node, baseline: Node, row: int, controls: bool) -> Difference:
+def difference(one: Node, baseline: Node, row: int, controls: bool, settlement: float = 0.0) -> Difference:
     """Estimate the difference of two points' means from their batches.
 
     Parameters
@@ -264,6 +266,8 @@ def difference(one: Node, baseline: Node, row: int, controls: bool) -> Differenc
         The row's place among the counts.
     controls : bool
         Whether to use the controls.
+    settlement : float
+        The coefficient of the control settlement, `mcmm.controls.SETTLEMENT_IN`.
 
     Returns
     -------
@@ -277,9 +281,15 @@ def difference(one: Node, baseline: Node, row: int, controls: bool) -> Differenc
     used = min(paths, BATCHES)
     sizes = np.full(used, float(paths // BATCHES))
     sizes[: paths % BATCHES] += 1.0
-    apart = (one.batches[0] - baseline.batches[0])[:used] / sizes
-    lines = [*one.batches[1:3], *baseline.batches[1:3]] if controls and used >= _FEWEST_BATCHES else []
-    plain, value, variance, degrees = weighted_mean(apart, sizes, [line[:used] / sizes for line in lines])
+    lines: list[FloatArray] = []
+    values = [node.batches[0][:used] / sizes for node in (one, baseline)]
+    plain = float(moments.tree_sum(sizes * (values[0] - values[1]))) / float(sizes.sum())
+    if controls and used >= _FEWEST_BATCHES:
+        lines = [node.batches[1][:used] / sizes for node in (one, baseline)]
+        if settlement:
+            added = (node.batches[2][:used] / sizes for node in (one, baseline))
+            values = [value - settlement * each for value, each in zip(values, added, strict=True)]
+    value, variance, degrees = weighted_mean(values[0] - values[1], sizes, lines)
     if used < 2:
         return Difference(-1, value, math.nan, plain, math.nan, math.nan)
     alone = sum(float(node.squares[row]) / (count - 1.0) / count for node in (one, baseline))
@@ -289,7 +299,7 @@ def difference(one: Node, baseline: Node, row: int, controls: bool) -> Differenc
 
 def weighted_mean(
     values: FloatArray, sizes: FloatArray, controls: Sequence[FloatArray]
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float]:
     """Estimate a mean from batch means by regression on those of controls of mean 0.
 
     Parameters
@@ -297,13 +307,13 @@ def weighted_mean(
     values, sizes : ndarray of shape (batches,)
         The batches' means and sizes.
     controls : sequence of ndarray of shape (batches,)
-        Theirs; one that follows from those before is left out.
+        Theirs; one that follows from those before, or whose mean is doubtful, is left out.
 
     Returns
     -------
     tuple of float
-        The plain mean, the estimate, its variance and the degrees of freedom, as in `mcmm.controls.regress`
-        with the batches weighted by their sizes, which may differ by one path.
+        The estimate, its variance and the degrees of freedom, as in `mcmm.controls.regress` with the batches
+        weighted by their sizes, which may differ by one path.
     """
     total = float(sizes.sum())
 
@@ -314,8 +324,8 @@ def weighted_mean(
         middle = float(moments.tree_sum(sizes * line)) / total
         return line - middle, middle
 
-    left, plain = centred(values)
-    value, leverage = plain, 1.0 / total
+    left, value = centred(values)
+    leverage = 1.0 / total
     chosen: list[tuple[FloatArray, float, float]] = []
     for line in controls:
         rest, middle = centred(line)
@@ -326,10 +336,11 @@ def weighted_mean(
                 share = product(direction, rest) / length
                 rest, middle = rest - share * direction, middle - share * at
         length = product(rest, rest)
-        if length > _COLLINEAR * before and length > _NOISE * product(left, left):
+        doubtful = middle * middle * total * (len(values) - 1.0) > DOUBTFUL**2 * length
+        if length > _COLLINEAR * before and length > _NOISE * product(left, left) and not doubtful:
             chosen.append((rest, middle, length))
     for direction, at, length in chosen:
         slope = product(direction, left) / length
         left, value, leverage = left - slope * direction, value - slope * at, leverage + at * at / length
     degrees = len(values) - 1.0 - len(chosen)
-    return plain, value, product(left, left) / degrees * leverage if degrees > 0 else math.nan, degrees
+    return value, product(left, left) / degrees * leverage if degrees > 0 else math.nan, degrees

@@ -8,10 +8,16 @@ that flattens trades at its fair value, less a slippage that counts as spread_pn
 break it, for then the maker's inventory leans against the outcome; limits on the sum of correlated markets
 may break it too. There the controls are switched off (`controls_known`).
 
-With the controls' sample means in hand, the mean of a result Y is estimated by mean(Y) - b . mean(controls),
-b the coefficients of Y's regression on them: unbiased up to terms of order 1/n, with the regression's
-residual variance in place of Y's (Lavenberg & Welch, "A perspective on the use of control variables to
-increase the efficiency of Monte Carlo simulations", Management Science 27, 1981).
+Whatever is known before the outcome says nothing of what settlement will add. So the best coefficient of
+that control is known: 1 for pnl_settled, of which it is a part, and 0 for the others. The other control's is
+that of the regression on it: the mean of a result Y is estimated by mean(Y) - b . mean(controls), unbiased
+up to terms of order 1/n, with the residual variance in place of Y's (Lavenberg & Welch, "A perspective on
+the use of control variables to increase the efficiency of Monte Carlo simulations", Management Science 27,
+1981).
+
+A coefficient is fitted to the sample's deviations, and where a rare path makes most of them (an event with a
+chance of 0.001) a sample without one misleads: its control's mean is many standard errors away from the 0
+that it is known to have. Such a control is left out.
 """
 
 from __future__ import annotations
@@ -32,12 +38,14 @@ FloatArray = npt.NDArray[np.float64]
 
 CONTROLS = ("inventory_pnl", "settlement")
 """The controls: inventory_pnl, and settlement, which is pnl_settled - pnl_fair."""
+SETTLEMENT_IN = {"pnl_settled": 1.0}
+"""The coefficient of the control settlement, which is 0 for other results."""
+DOUBTFUL = 5.0
+"""A control whose mean is more standard errors than this from its known 0 is left out."""
 _FEWEST_PATHS = 20
 """With fewer paths the coefficients are too uncertain to help."""
-# A control whose variance is rounding noise next to the result's (settlement at a fair value of 0 or 1), or
-# that follows from the other one, is left out.
+# A control whose variance is rounding noise next to the results is left out: settlement at a fair value of 0.
 _NOISE = 1e-18
-_COLLINEAR = 1e-9
 
 
 class Controlled(NamedTuple):
@@ -107,14 +115,14 @@ def regress(
     products: FloatArray,
     known: npt.NDArray[np.bool_],
 ) -> Controlled:
-    """Estimate means by regression on two controls of mean 0.
+    """Estimate means with the two controls, whose means are 0.
 
     Parameters
     ----------
     counts : ndarray of shape (points,)
         Paths.
     means, squares : ndarray of shape (points, results)
-        The results' means and sums of squared deviations.
+        The results' means and sums of squared deviations; the last result is pnl_settled.
     control_means : ndarray of shape (points, 2)
         The controls' means.
     control_squares : ndarray of shape (points, 3)
@@ -127,41 +135,31 @@ def regress(
     Returns
     -------
     Controlled
-        With its standard error after Lavenberg & Welch: s^2 (1/n + m' S^-1 m), s^2 the residuals' variance
-        with n - 1 - controls degrees of freedom, m the controls' means and S their squares and products.
+        With its standard error after Lavenberg & Welch: s^2 (1/n + m^2 / S), s^2 the residuals' variance with
+        n - 2 degrees of freedom, m and S the mean and sum of squared deviations of inventory_pnl.
     """
     n = counts[:, np.newaxis]
-    one, other, both = (control_squares[:, [place]] for place in range(3))
-    mean_one, mean_other = (control_means[:, [place]] for place in range(2))
+    inventory, settlement, both = (control_squares[:, [place]] for place in range(3))
+    inventory_mean, settlement_mean = (control_means[:, [place]] for place in range(2))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         plain = squares / (n - 1.0) / n
         usable = known[:, np.newaxis] & (n >= _FEWEST_PATHS)
         largest = np.maximum(squares.max(axis=1, keepdims=True, initial=0.0), 1e-300)
-        use_one = usable & (one > _NOISE * largest)
-        use_other = usable & (other > _NOISE * largest)
-        # Of two that say the same, the second is left out.
-        apart = one * other - both * both
-        use_other &= ~use_one | (apart > _COLLINEAR * one * other)
-        pair = use_one & use_other
-        y_one, y_other = products[..., 0], products[..., 1]
-        b_one = np.where(pair, (y_one * other - y_other * both) / apart, np.where(use_one, y_one / one, 0.0))
-        b_other = np.where(
-            pair, (y_other * one - y_one * both) / apart, np.where(use_other, y_other / other, 0.0)
-        )
-        mean = means - (b_one * mean_one + b_other * mean_other)
-        used = use_one.astype(np.float64) + use_other
-        left = np.maximum(squares - (b_one * y_one + b_other * y_other), 1e-15 * squares)
-        leverage = np.where(
-            pair,
-            (mean_one * mean_one * other - 2.0 * mean_one * mean_other * both + mean_other * mean_other * one)
-            / apart,
-            np.where(
-                use_one, mean_one * mean_one / one, np.where(use_other, mean_other * mean_other / other, 0.0)
-            ),
-        )
-        variance = left / (n - 1.0 - used) * (1.0 / n + leverage)
-        variance = np.where(used > 0.0, variance, plain)
-        gain = np.where((used > 0.0) & (plain > 0.0), plain / variance, 1.0)
-    shape = np.broadcast_shapes(means.shape, b_one.shape)
-    coefficients = np.stack([np.broadcast_to(b_one, shape), np.broadcast_to(b_other, shape)], axis=-1)
-    return Controlled(mean, np.sqrt(variance), gain, coefficients)
+        part = np.zeros(means.shape)
+        part[:, -1:] = np.where(usable & (settlement > _NOISE * largest), SETTLEMENT_IN["pnl_settled"], 0.0)
+        # The results without what settlement adds to them.
+        least = 1e-15 * squares
+        rest_mean = means - part * settlement_mean
+        rest = np.maximum(squares - 2.0 * part * products[..., 1] + part * part * settlement, least)
+        common = products[..., 0] - part * both
+        doubtful = inventory_mean * inventory_mean * n * (n - 1.0) > DOUBTFUL**2 * inventory
+        use = usable & (inventory > _NOISE * largest) & ~doubtful
+        slope = np.where(use, common / inventory, 0.0)
+        left = np.maximum(rest - slope * common, least)
+        leverage = np.where(use, inventory_mean * inventory_mean / inventory, 0.0)
+        variance = left / (n - 1.0 - use) * (1.0 / n + leverage)
+        used = use | (part > 0.0)
+        variance = np.where(used, variance, plain)
+        gain = np.where(used & (plain > 0.0), plain / variance, 1.0)
+    mean = rest_mean - slope * inventory_mean
+    return Controlled(mean, np.sqrt(variance), gain, np.stack([slope, part], axis=-1))

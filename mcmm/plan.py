@@ -41,13 +41,13 @@ _POLICIES = {
 }
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
-_DRAW_0 = 2.0**52  # the draw of word 0
+_NO_DRAW = 2**31 - 1  # the bound that no draw exceeds
 _LINEAR_SEARCH = 32  # the most thresholds that cost less to compare with one by one than to bisect
 
 
-def bound(chance: float) -> float:
-    """Return what a draw, 2^52 + word, must be below for an event of this chance, as u < chance has it."""
-    return _DRAW_0 + math.ceil(chance * 2.0**32 - 0.5)
+def bound(chance: float) -> int:
+    """Return the last draw, of 0 .. 2^31 - 1, at which an event of this chance happens; -1 for none."""
+    return math.ceil(chance * 2.0**31 - 0.5) - 1
 
 
 def size_weights(flow: Flow) -> list[float]:
@@ -84,8 +84,8 @@ def size_weights(flow: Flow) -> list[float]:
     return list(accumulate(sizes, lambda weight, _: weight * keep, initial=1.0))[:-1]
 
 
-def size_thresholds(flow: Flow, largest: int) -> NDArray[np.float64]:
-    """Return what a draw, 2^52 + word, is compared with: size = 1 + the number of thresholds at or below it.
+def size_thresholds(flow: Flow, largest: int) -> NDArray[np.int32]:
+    """Return what a draw, of 0 .. 2^31 - 1, is compared with: size = 1 + the number of thresholds below it.
 
     Parameters
     ----------
@@ -96,20 +96,20 @@ def size_thresholds(flow: Flow, largest: int) -> NDArray[np.float64]:
 
     Returns
     -------
-    numpy.ndarray of float64
-        2^52 + P(size <= k) 2^32, rounded to whole numbers, for k = 1, 2, .., padded with 2^53.
+    numpy.ndarray of int32
+        P(size <= k) 2^31, rounded to whole numbers, less 1, for k = 1, 2, .., padded with 2^31 - 1.
     """
-    return np.array(_padded_thresholds(flow, largest), dtype=np.float64)
+    return np.array(_padded_thresholds(flow, largest), dtype=np.int32)
 
 
 @lru_cache(maxsize=64)  # the points of a study mostly have the same takers
-def _padded_thresholds(flow: Flow, largest: int) -> tuple[float, ...]:
+def _padded_thresholds(flow: Flow, largest: int) -> tuple[int, ...]:
     cumulative = list(accumulate(size_weights(flow)))
     count = _threshold_count(flow, largest)
     total = cumulative[-1]
-    thresholds = [_DRAW_0 + math.floor(below / total * 2.0**32 + 0.5) for below in cumulative[:count]]
+    thresholds = [math.floor(below / total * 2.0**31 + 0.5) - 1 for below in cumulative[:count]]
     padded = (1 << count.bit_length()) - 1 if _searched(flow, largest) else -(-count // 3) * 3
-    return (*thresholds, *[2 * _DRAW_0] * (padded - count))
+    return (*thresholds, *[_NO_DRAW] * (padded - count))
 
 
 def _threshold_count(flow: Flow, largest: int) -> int:

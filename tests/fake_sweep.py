@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mcmm.comparison import Difference, difference, row_of_column
-from mcmm.controls import CONTROLS
+from mcmm.controls import CONTROLS, SETTLEMENT_IN
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
@@ -79,7 +79,9 @@ class FakeSweep:
         nodes = [each.node._replace(batches=each.node.batches[wanted]) for each in self._found]
         controls = self.controls and row in rows.results
         return [
-            difference(node, nodes[baseline], wanted[0], controls)._replace(point=point)
+            difference(node, nodes[baseline], wanted[0], controls, SETTLEMENT_IN.get(row, 0.0))._replace(
+                point=point
+            )
             for point, node in enumerate(nodes)
             if point != baseline
         ]

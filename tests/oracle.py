@@ -145,7 +145,7 @@ class Path:
             price = clip(price, 0, 1)
         contracts = abs(self.inventory)
         self.unwind_cash += self.inventory * price
-        self.sums.spread_pnl += self.inventory * (price - p)
+        self.sums.at_fair += self.inventory * p
         self.sums.volume += contracts
         self.sums.unwound_dollars += contracts * price
         self.inventory = 0
@@ -337,19 +337,20 @@ class Path:
         contracts = abs(v)
         if isinstance(self.named, Lmsr):
             paid: float = self.named.pay(v, quote.ask_markup if v > 0 else quote.bid_markup)
-            price, earned, traded = paid / v, paid - v * self.fair.p, abs(paid)
+            price, dollars, traded = paid / v, paid, abs(paid)
         else:
-            paid, earned, traded = v * ticks, v * (price - self.fair.p), contracts * ticks
+            paid, dollars, traded = v * ticks, (v * ticks) * self.tick, abs(v * ticks)
+        at_fair = v * self.fair.p
         self.cash += paid
         self.inventory -= v
         self.sums.fills += 1
         self.sums.volume += contracts
         self.sums.ticks_traded += traded
         self.sums.fees += self.fee(price, contracts)
-        self.sums.spread_pnl += earned
+        self.sums.at_fair += at_fair
         if taker.informed:
             self.sums.informed_volume += contracts
-            self.sums.informed_pnl += earned
+            self.sums.informed_pnl += dollars - at_fair
         signed, total = self.window[-1]
         self.window[-1] = signed + v, total + contracts
         if self.named:
@@ -377,10 +378,8 @@ class Path:
     # ---- 5. fair value
 
     def move_fair_value(self, t: int) -> None:
-        before = self.fair.p
         if self.fair.move(t):
             self.takers.hear_news()
-        self.sums.inventory_pnl += self.inventory * (self.fair.p - before)
         if not self.scenario.bounded:
             self.mid = self.fair.p
 
@@ -463,8 +462,8 @@ class Path:
             "pnl": self.pnl,
             "pnl_fair": self.pnl_fair,
             "pnl_settled": self.worth(outcome) if s.bounded else self.pnl_fair,
-            "spread_pnl": sums.spread_pnl,
-            "inventory_pnl": sums.inventory_pnl,
+            "spread_pnl": (self.cash * self.tick + self.unwind_cash) - sums.at_fair,
+            "inventory_pnl": self.inventory * self.fair.p + sums.at_fair,
             "max_drawdown": sums.max_drawdown,
             "max_drawdown_fair": sums.max_drawdown_fair,
             "average_spread": spread / sums.quoted_steps if sums.quoted_steps else math.nan,

@@ -14,8 +14,7 @@ class Sums:
     ticks_traded: float = 0
     unwound_dollars: float = 0.0
     fees: float = 0.0
-    spread_pnl: float = 0.0
-    inventory_pnl: float = 0.0
+    at_fair: float = 0.0  # what was sold, less what was bought, at the fair values of the time
     informed_volume: int = 0
     informed_pnl: float = 0.0
     quoted_steps: int = 0

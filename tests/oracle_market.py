@@ -81,7 +81,7 @@ class FairValue:
             v = self.volatility(t)
             z = self.draws.shock(t)
             self.x = clip(self.x + ((self.drawn_outcome - 0.5) * (v * v) + v * z), -36, 36)
-            self.p = numbers.logistic(self.x)
+            self.p = float(numbers.single_logistic(numbers.single(self.x)))
 
     def jump(self, t: int) -> bool:
         market = self.scenario.market
@@ -178,8 +178,9 @@ class Takers:
 
     def accepts(self, side: int, quote: Quote, t: int) -> bool:
         cost = quote.ask - self.fair.p if side > 0 else self.fair.p - quote.bid
-        chance = numbers.exp(-(self.flow.price_sensitivity * max(0, cost)))
-        return self.draws.happens(chance, t, numbers.SENSITIVITY)
+        reluctance = min(self.flow.price_sensitivity * max(0, cost), 87)
+        chance = numbers.single_exp(-numbers.single(reluctance))
+        return self.draws.happens_in_single(chance, t, numbers.SENSITIVITY)
 
 
 def hits(scenario: Scenario, draws: numbers.Draws, t: int, p: float, quote: Quote) -> list[Taker]:
@@ -190,8 +191,9 @@ def hits(scenario: Scenario, draws: numbers.Draws, t: int, p: float, quote: Quot
         (-1, p - quote.bid, numbers.BID_HIT),
         (1, quote.ask - p, numbers.ASK_HIT),
     ):
-        chance = (flow.intensity_scale * flow.dt) * numbers.exp(-(flow.intensity_decay * distance))
-        if draws.happens(min(1, chance), t, purpose):
+        decay = numbers.single(clip(flow.intensity_decay * distance, -87, 87))
+        chance = numbers.single(flow.intensity_scale * flow.dt) * numbers.single_exp(-decay)
+        if draws.happens_in_single(chance, t, purpose):
             takers.append(Taker(side))
     return takers
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
+
 from mcmm.scenario import Scenario
+
+Single = np.float32
+single = np.float32
 
 # ---- the draws
 
@@ -16,39 +22,80 @@ SIDE, SENSITIVITY, SIZE, REFERENCE, DISCONNECT, BID_HIT, ASK_HIT = range(7, 14)
 COMMON, COMMON_OUTCOME = 14, 15
 
 ROUNDS = 7
-MASK = 0xFFFFFFFF
+MASK, MASK_64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox4x32 with 7 rounds: four random words of a counter and a key."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        even = c0 * 0xD2511F53
-        odd = c2 * 0xCD9E8D57
-        c0, c1, c2, c3 = (odd >> 32) ^ c1 ^ k0, odd & MASK, (even >> 32) ^ c3 ^ k1, even & MASK
-        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
-    return c0, c1, c2, c3
+def doubled(a: int) -> int:
+    """A byte times x in the field of AES."""
+    return (a << 1) ^ (0x11B if a & 0x80 else 0)
 
 
-def words(seed: int, path: int, quad: int, label: int) -> tuple[int, int, int, int]:
+def substitution_box() -> list[int]:
+    """FIPS 197, section 5.1.1: the inverse in the field, then an affine map; 3 generates the field."""
+    powers = [1]
+    for _ in range(254):
+        powers.append(powers[-1] ^ doubled(powers[-1]))
+    inverse = {power: powers[-place % 255] for place, power in enumerate(powers)} | {0: 0}
+    box = []
+    for a in range(256):
+        b = inverse[a]
+        turned = [b << by | b >> (8 - by) for by in range(5)]
+        box.append((turned[0] ^ turned[1] ^ turned[2] ^ turned[3] ^ turned[4] ^ 0x63) & 0xFF)
+    return box
+
+
+BOX = substitution_box()
+
+
+# SubBytes and MixColumns of a byte in row 0 of a column, as the column's word; in row r it is turned by r.
+MIXED = [doubled(s) | s << 8 | s << 16 | (doubled(s) ^ s) << 24 for s in BOX]
+
+
+def turned(word: int, row: int) -> int:
+    return (word << 8 * row | word >> 32 - 8 * row) & MASK
+
+
+def aes_round(columns: Sequence[int], key: Sequence[int], last: bool = False) -> list[int]:
+    """SubBytes, ShiftRows, MixColumns (not in the last round), AddRoundKey; a column's row 0 is lowest."""
+    result = []
+    for c in range(4):
+        word = key[c]
+        for row in range(4):
+            byte = columns[(c + row) % 4] >> 8 * row & 0xFF
+            word ^= BOX[byte] << 8 * row if last else turned(MIXED[byte], row)
+        result.append(word)
+    return result
+
+
+def ars(counter: Sequence[int], key: Sequence[int], rounds: int = ROUNDS) -> tuple[int, ...]:
+    """ARS4x32: four random words of a counter and a key of four words each."""
+    low, high = key[0] | key[1] << 32, key[2] | key[3] << 32
+    state = [word ^ k for word, k in zip(counter, key, strict=True)]
+    for number in range(1, rounds + 1):
+        low, high = (low + 0x9E3779B97F4A7C15) & MASK_64, (high + 0xBB67AE8584CAA73B) & MASK_64
+        round_key = (low & MASK, low >> 32, high & MASK, high >> 32)
+        state = aes_round(state, round_key, last=number == rounds)
+    return tuple(state)
+
+
+def words(seed: int, path: int, quad: int, label: int) -> tuple[int, ...]:
     """The words of steps 4 quad .. 4 quad + 3 for one purpose."""
-    return philox((path & MASK, path >> 32, quad, label), (seed & MASK, seed >> 32))
+    return ars((path & MASK, path >> 32, quad, label), (seed & MASK, seed >> 32, 0, 0))
 
 
-def uniform_of(word: int) -> float:
-    return (word + 0.5) / 2.0**32
+def uniform_of(draw: int) -> float:
+    return (draw + 0.5) / 2.0**31
 
 
 def normals_of(a: int, b: int) -> tuple[float, float]:
-    """Box and Muller on two words: the normals of an even step and of the odd one after it."""
-    radius = math.sqrt(-2.0 * log(uniform_of(a)))
-    angle = ((b % 2**30) - 536870911.5) * 1.4629180792671596e-09
-    along = radius * cos(angle)
-    if b >> 30 & 1:
+    """Box and Muller on two draws, in single precision: the normals of an even step and of the next."""
+    radius = np.sqrt(minus_twice_log(single(a | 1)))
+    angle = single(2 * (b % 2**29) - (2**29 - 1)) * single(1.462918119976564e-09)
+    along = radius * single_cos(angle)
+    if b >> 29 & 1:
         along = -along
-    across = radius * sin(angle)
-    return (across, along) if b >> 31 & 1 else (along, across)
+    across = radius * single_sin(angle)
+    return (float(across), float(along)) if b >> 30 & 1 else (float(along), float(across))
 
 
 class Draws:
@@ -59,16 +106,18 @@ class Draws:
         self.path = path
         self.market = market
         self.correlation = correlation
-        self.blocks: dict[int, tuple[int, tuple[int, int, int, int]]] = {}
+        self.blocks: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def label(self, purpose: int) -> int:
         """The common factor is no market's own."""
         return purpose if purpose in (COMMON, COMMON_OUTCOME) else purpose + 256 * self.market
 
-    def block(self, step: int, purpose: int) -> tuple[int, int, int, int]:
-        quad, block = self.blocks.get(purpose, (-1, (0, 0, 0, 0)))
+    def block(self, step: int, purpose: int) -> tuple[int, ...]:
+        """The draws of four steps: the upper 31 bits of a block's words."""
+        quad, block = self.blocks.get(purpose, (-1, ()))
         if quad != step // 4:
-            block = words(self.seed, self.path, step // 4, self.label(purpose))
+            drawn = words(self.seed, self.path, step // 4, self.label(purpose))
+            block = tuple(word >> 1 for word in drawn)
             self.blocks[purpose] = step // 4, block
         return block
 
@@ -76,8 +125,8 @@ class Draws:
         return uniform_of(self.block(step, purpose)[step % 4])
 
     def normal(self, step: int, purpose: int) -> float:
-        w0, w1, w2, w3 = self.block(step, purpose)
-        pair = (w0, w1) if step % 4 < 2 else (w2, w3)
+        a, b, c, d = self.block(step, purpose)
+        pair = (a, b) if step % 4 < 2 else (c, d)
         return normals_of(*pair)[step % 2]
 
     def joined(self, common: float, own: float) -> float:
@@ -86,10 +135,15 @@ class Draws:
     def shock(self, step: int) -> float:
         """z of section 3."""
         own = self.normal(step, FAIR_VALUE)
-        return self.joined(self.normal(step, COMMON), own) if self.correlation > 0 else own
+        return float(single(self.joined(self.normal(step, COMMON), own))) if self.correlation > 0 else own
 
     def happens(self, chance: float, step: int, purpose: int) -> bool:
         return self.uniform(step, purpose) < chance
+
+    def happens_in_single(self, chance: Single, step: int, purpose: int) -> bool:
+        """For a chance in single precision: the draw's upper 23 bits."""
+        draw = self.block(step, purpose)[step % 4] >> 8
+        return bool((draw + 0.5) / 2**23 < chance)
 
 
 # ---- elementary functions
@@ -142,6 +196,7 @@ def expm1(x: float) -> float:
 
 
 ROOT_HALF: float = struct.unpack(">d", bytes.fromhex("3FE6A09E667F3BCD"))[0]
+ROOT_HALF_SINGLE: float = struct.unpack(">f", bytes.fromhex("3F3504F3"))[0]
 
 
 def log(x: float) -> float:
@@ -174,24 +229,6 @@ def logit(p: float) -> float:
     return clip(log(p / (1 - p)), -36, 36)
 
 
-def sin(a: float) -> float:
-    z = a * a
-    q = poly(
-        z, -2.4761698572890472e-08, 2.755535839638177e-06, -0.00019841263826007795, 0.008333333325277371,
-        -0.16666666666631624,
-    )  # fmt: skip
-    return a + a * (z * q)
-
-
-def cos(a: float) -> float:
-    z = a * a
-    q = poly(
-        z, 2.0647741160710326e-09, -2.755556718692808e-07, 2.480158097200794e-05, -0.0013888888878275164,
-        0.041666666666602264,
-    )  # fmt: skip
-    return (1.0 - 0.5 * z) + (z * z) * q
-
-
 def logistic(x: float) -> float:
     return 1 / (1 + exp(-x))
 
@@ -212,6 +249,64 @@ def normal_cdf(x: float) -> float:
 
 def normal_density(x: float) -> float:
     return exp(-0.5 * (x * x)) * 0.3989422804014327
+
+
+# ---- in single precision: every operation rounds to it
+
+
+def single_poly(z: Single, *coefficients: float) -> Single:
+    """As poly."""
+    upwards = [single(c) for c in reversed(coefficients)]
+    square = z * z
+    even, odd = upwards[0::2][::-1], upwards[1::2][::-1]
+    results = []
+    for chain in (even, odd):
+        result = chain[0]
+        for c in chain[1:]:
+            result = result * square + c
+        results.append(result)
+    return results[0] + z * results[1]
+
+
+def minus_twice_log(draw: Single) -> Single:
+    """-2 ln(draw / 2^31)."""
+    fraction, exponent = math.frexp(float(draw))  # exact
+    if fraction < ROOT_HALF_SINGLE:
+        fraction, exponent = 2 * fraction, exponent - 1
+    f = single(fraction) - single(1)
+    q = single_poly(
+        f, 0.15807287395000458, -0.2524747848510742, 0.2599698007106781, -0.28428712487220764,
+        0.3328249454498291, -0.400020956993103, 0.5000061392784119, -0.6666666269302368,
+    )  # fmt: skip
+    square = f * f
+    return single(exponent - 31) * single(-1.3862943649291992) + ((square - (f + f)) + (square * f) * q)
+
+
+def single_exp(x: Single) -> Single:
+    # The sum with 1.5 * 2^23 leaves no room for a fraction.
+    shifter = single(1.5 * 2**23)
+    n = (x * single(1.4426950216293335) + shifter) - shifter
+    r = (x - n * single(0.693359375)) + n * single(0.00021219444170128554)
+    q = single_poly(
+        r, 0.0013926918618381023, 0.008363766595721245, 0.04166654869914055, 0.16666573286056519, 0.5
+    )
+    return single(math.ldexp(float(single(1) + (r + (r * r) * q)), int(n)))
+
+
+def single_logistic(x: Single) -> Single:
+    return single(1) / (single(1) + single_exp(-x))
+
+
+def single_sin(a: Single) -> Single:
+    z = a * a
+    q = (single(-0.00019587890710681677) * z + single(0.008332747966051102)) * z + single(-0.166666641831398)
+    return a + a * (z * q)
+
+
+def single_cos(a: Single) -> Single:
+    z = a * a
+    q = (single(2.454794230288826e-05) * z + single(-0.001388830249197781)) * z + single(0.0416666641831398)
+    return (single(1) - single(0.5) * z) + (z * z) * q
 
 
 # Wichura's coefficients, highest power first: near the middle, in the tails, far out.
@@ -293,4 +388,4 @@ def size_thresholds(scenario: Scenario) -> tuple[float, ...]:
     count = scenario.flow.size_max - 1
     if scenario.quoting.policy != "custom":  # which may quote any size
         count = min(count, (1 if one_contract else scenario.quoting.quote_size) - 1)
-    return tuple(math.floor(x / total * 2**32 + 0.5) / 2**32 for x in upto[:count])
+    return tuple(math.floor(x / total * 2**31 + 0.5) / 2**31 for x in upto[:count])

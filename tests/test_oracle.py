@@ -120,9 +120,24 @@ def compare(case: cases.Case) -> set[str]:
             assert same(ours, row) == {}, f"path {path}, step {t}: core and oracle"
         assert tuple(told.metrics) == NAMES
         ours = dict(zip(NAMES, core.values[:, lane].tolist(), strict=True))
+        assert_held_to_change(case, told)
         assert same(ours, told.metrics) == {}, f"path {path}: core and oracle"
         came_about |= happened(case, told)
     return came_about
+
+
+def assert_held_to_change(case: cases.Case, told: oracle.Result) -> None:
+    """inventory_pnl, summed by parts, is the sum of what each step's inventory made of the change in p."""
+    rows, m = told.rows, told.metrics
+    worth = [row["probability"] for row in rows[1:]] + [m["final_probability"]]
+    if m["volume"] == sum(
+        row["bought"] + row["sold"] for row in rows
+    ):  # nothing was unwound between two steps
+        made = [
+            row["inventory"] * (after - row["probability"]) for row, after in zip(rows, worth, strict=True)
+        ]
+        size = max(1.0, m["volume"] * max(map(abs, worth)))
+        assert abs(m["inventory_pnl"] - math.fsum(made)) < 1e-12 * size * len(rows)
 
 
 def same(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tuple[float, float]]:
@@ -218,7 +233,7 @@ def test_a_chance_is_a_strict_bound(setting: str, purpose: int) -> None:
 
 
 def test_size_thresholds_are_the_oracles() -> None:
-    """Whole words, one by one: a threshold that is off by one shows in one draw of four thousand million."""
+    """Whole draws, one by one: a threshold that is off by one shows in one of two thousand million."""
     laws: list[dict[str, Any]] = [
         *({"size_mean": mean} for mean in (1.0, 1.25, 3.0, 17.3, 1e9)),
         *(
@@ -238,9 +253,9 @@ def test_size_thresholds_are_the_oracles() -> None:
             scenario = mcmm.Scenario.from_dict(
                 {"flow": {**law, "size_max": size_max}, "quoting": {"quote_size": quote_size}}
             )
-            words = [threshold * 2**32 for threshold in numbers.size_thresholds(scenario)]
-            draws = size_thresholds(scenario.flow, quote_size).tolist()
-            assert [draw - 2**52 for draw in draws[: len(words)]] == words
-            assert all(draw == 2**53 for draw in draws[len(words) :])
-            compared += len(words)
+            draws = [threshold * 2**31 for threshold in numbers.size_thresholds(scenario)]
+            bounds = size_thresholds(scenario.flow, quote_size).tolist()
+            assert [bound + 1 for bound in bounds[: len(draws)]] == draws
+            assert all(bound == 2**31 - 1 for bound in bounds[len(draws) :])
+            compared += len(draws)
     assert compared > 1_000

@@ -230,7 +230,7 @@ def study(**changes: Any) -> Study:
         "seed": 3,
         "objective": "fed.pnl_settled.mean",
         "points": {
-            "axes": {"markets.fed.quoting.base_spread": [0.02, 0.06], "portfolio.drawdown_limit": [0.3, INF]}
+            "axes": {"markets.fed.quoting.base_spread": [0.02, 0.06], "portfolio.drawdown_limit": [0.1, INF]}
         },
     }
     return Study(**{**tables, **changes})

@@ -4,48 +4,48 @@ No rule of the market is written here: each loop reads the lanes, calls the inli
 branch-free, so that it compiles to vector code. Settings are read into locals first, or the compiler must fear that a
 store to a lane changes them.
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
-from mcmm.kernel.random cimport Pair, normal_pair, philox_lanes
-from mcmm.kernel.special cimport bits_of, double_of
+from mcmm.kernel.random cimport Pair, ars_lanes, normal_pair
 from mcmm.kernel.state cimport LANES
 
 
 cdef inline void draw(
-    double (*draws)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
+    int32_t (*draws)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
 ) noexcept nogil:
-    """2^52 + word for four steps: compared with the bound of a chance as they are."""
-    philox_lanes(seed, path, quad, label, <uint64_t*>draws, LANES)
+    """For four steps: compared with the bound of a chance as they are."""
+    ars_lanes(seed, path, quad, label, <int32_t*>draws, LANES)
 
 
 cdef inline void draw_normals(
-    double (*z)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
+    float (*z)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
 ) noexcept nogil:
     cdef Py_ssize_t i
     cdef Pair pair
-    philox_lanes(seed, path, quad, label, <uint64_t*>z, LANES)
+    cdef int32_t draws[4][LANES]
+    ars_lanes(seed, path, quad, label, <int32_t*>draws, LANES)
     for i in range(LANES):
-        pair = normal_pair(z[0][i], z[1][i])
+        pair = normal_pair(draws[0][i], draws[1][i])
         z[0][i] = pair.first
         z[1][i] = pair.second
     for i in range(LANES):
-        pair = normal_pair(z[2][i], z[3][i])
+        pair = normal_pair(draws[2][i], draws[3][i])
         z[2][i] = pair.first
         z[3][i] = pair.second
 
 
 cdef inline void draw_sizes(
-    double (*size)[LANES], double (*draws)[LANES], const double* thresholds, Py_ssize_t count
+    int32_t (*size)[LANES], int32_t (*draws)[LANES], const int32_t* thresholds, Py_ssize_t count
 ) noexcept nogil:
-    """1 + the number of thresholds at or below the draw.
+    """1 + the number of thresholds below the draw.
 
-    The table is padded with 2^53, which no draw reaches, to a multiple of three.
+    The table is padded with 2^31 - 1, which no draw exceeds, to a multiple of three.
     """
     cdef Py_ssize_t i, j, k
-    cdef double t0, t1, t2, draw, drawn
+    cdef int32_t t0, t1, t2, draw, drawn
     for k in range(4):
         for i in range(LANES):
-            size[k][i] = 1.0
+            size[k][i] = 1
         for j in range(0, count, 3):
             t0 = thresholds[j]
             t1 = thresholds[j + 1]
@@ -53,28 +53,29 @@ cdef inline void draw_sizes(
             for i in range(LANES):
                 draw = draws[k][i]
                 drawn = size[k][i]
-                drawn = drawn + 1.0 if draw >= t0 else drawn
-                drawn = drawn + 1.0 if draw >= t1 else drawn
-                size[k][i] = drawn + 1.0 if draw >= t2 else drawn
+                drawn = drawn + 1 if draw > t0 else drawn
+                drawn = drawn + 1 if draw > t1 else drawn
+                size[k][i] = drawn + 1 if draw > t2 else drawn
 
 
 cdef inline void search_sizes(
-    double (*size)[LANES], double (*draws)[LANES], const double* thresholds, Py_ssize_t count
+    int32_t (*size)[LANES], int32_t (*draws)[LANES], const int32_t* thresholds, Py_ssize_t count
 ) noexcept nogil:
-    """The same by bisection, for long tables; the table is padded with 2^53 to one less than a power of two.
+    """The same by bisection, for long tables; the table is padded with 2^31 - 1 to one less than a power of two.
 
-    The table is read as bits: of doubles the compiler would fear that a store to a lane changes them, and not gather.
+    What is found so far lies in an array of its own: of the block's the compiler would fear that a store to a lane
+    changes the table, and not gather.
     """
-    cdef const uint64_t* bits = <const uint64_t*>thresholds
-    cdef Py_ssize_t i, k, half
-    cdef uint64_t at
+    cdef Py_ssize_t i, k
+    cdef int32_t half, at, found[LANES]
     for k in range(4):
         for i in range(LANES):
-            size[k][i] = 1.0
-        half = (count + 1) // 2
+            found[i] = 1
+        half = <int32_t>((count + 1) // 2)
         while half >= 1:
             for i in range(LANES):
-                # 2^52 + a whole number has that number in its low bits: AVX2 cannot convert, but it can mask.
-                at = bits_of(size[k][i] + (4503599627370494.0 + half)) & 0xFFFFFFFFULL
-                size[k][i] += <double>half if draws[k][i] >= double_of(bits[at]) else 0.0
+                at = found[i]
+                found[i] = at + half if draws[k][i] > thresholds[at + half - 2] else at
             half = half // 2
+        for i in range(LANES):
+            size[k][i] = found[i]

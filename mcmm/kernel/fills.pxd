@@ -10,6 +10,12 @@ cdef inline double maker_fee(double maker_rate, double price, double contracts, 
     return rounded if (rounding > 0.0) & (amount > 0.0) else amount
 
 
-cdef inline double spread_earned(double taker_volume, double price, double p) noexcept nogil:
-    """contracts * (price - p) for a sale, contracts * (p - price) for a purchase."""
-    return taker_volume * (price - p)
+cdef inline double spread_pnl(double cash, double unit, double unwind_cash, double at_fair) noexcept nogil:
+    """What all fills and unwinding brought in, less what the same contracts were worth: the sum, taken once, of
+    contracts * (price - p) over sales and contracts * (p - price) over purchases."""
+    return (cash * unit + unwind_cash) - at_fair
+
+
+cdef inline double inventory_pnl(double inventory, double p, double at_fair) noexcept nogil:
+    """The sum of inventory * change in p, by parts: inventory changes by -v where a fill adds v * p to at_fair."""
+    return inventory * p + at_fair

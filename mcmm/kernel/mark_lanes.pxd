@@ -5,12 +5,13 @@ branch-free, so that it compiles to vector code. Settings are read into locals f
 store to a lane changes them.
 """
 from libc.math cimport INFINITY, NAN, sqrt
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 from mcmm.kernel.fair cimport logit_move, news_logit, threshold_probability, toward
 from mcmm.kernel.random cimport happens
 from mcmm.kernel.risk cimport drawdown_from, exposure_at, pnl_at
-from mcmm.kernel.special cimport absolute, bits_of, exponential_within, logistic, maximum, minimum
+from mcmm.kernel.single cimport single_logistic
+from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum
 from mcmm.kernel.state cimport DRAWDOWN, FLATTEN, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows
 
 
@@ -20,51 +21,41 @@ cdef inline void move_logit(Block* b, const Settings* s, Py_ssize_t k) noexcept 
     # Long chains of operations in loops of their own: more lanes of each are then under way at once.
     for i in range(LANES):
         b.hidden[i] = logit_move(b.hidden[i], b.outcome[i], variance, volatility, b.z[k][i])
+        b.work_single[i] = <float>b.hidden[i]
     for i in range(LANES):
-        b.work[i] = exponential_within(-b.hidden[i])
-    for i in range(LANES):
-        b.work[i] = 1.0 / (1.0 + b.work[i])
-        b.inventory_pnl[i] += b.inventory[i] * (b.work[i] - b.probability[i])
-        b.probability[i] = b.work[i]
+        b.probability[i] = single_logistic(b.work_single[i])
 
 
-cdef inline void move_logit_with_news(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+cdef inline void jump(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    """News, on top of the walk."""
     cdef Py_ssize_t i
-    cdef double variance = s.variance, volatility = s.volatility, kappa = s.news_strength, bound = s.news_bound
-    cdef double excites = s.news_excitation, p, x, end, target, moved
+    cdef double kappa = s.news_strength, excites = s.news_excitation, p, end, target, moved
+    cdef int32_t bound = s.news_bound
     cdef bint jumps
     for i in range(LANES):
-        x = logit_move(b.hidden[i], b.outcome[i], variance, volatility, b.z[k][i])
-        p = logistic(x)
-        jumps = b.u_news[k][i] < bound
+        p = b.probability[i]
+        jumps = b.u_news[k][i] <= bound
         end = 1.0 if happens(b.u_direction[k][i], toward(p, kappa, b.outcome[i])) else 0.0
         target = toward(p, kappa, end)
         moved = news_logit(p, kappa, end)
-        b.hidden[i] = moved if jumps else x
-        p = target if jumps else p
+        b.hidden[i] = moved if jumps else b.hidden[i]
+        b.probability[i] = target if jumps else p
         b.excitation[i] += excites if jumps else 0.0
-        b.inventory_pnl[i] += b.inventory[i] * (p - b.probability[i])
-        b.probability[i] = p
 
 
 cdef inline void move_threshold(Block* b, const Settings* s, Py_ssize_t step, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double per_sd = 1.0 / sqrt(s.resolution_step - (step + 1)), p
+    cdef double per_sd = 1.0 / sqrt(s.resolution_step - (step + 1))
     for i in range(LANES):
         b.hidden[i] += b.z[k][i]
-        p = threshold_probability(b.hidden[i], per_sd)
-        b.inventory_pnl[i] += b.inventory[i] * (p - b.probability[i])
-        b.probability[i] = p
+        b.probability[i] = threshold_probability(b.hidden[i], per_sd)
 
 
 cdef inline void resolve_threshold(Block* b, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double p
     for i in range(LANES):
         b.hidden[i] += b.z[k][i]
-        p = 1.0 if b.hidden[i] > 0.0 else 0.0
-        b.inventory_pnl[i] += b.inventory[i] * (p - b.probability[i])
-        b.probability[i] = p
+        b.probability[i] = 1.0 if b.hidden[i] > 0.0 else 0.0
 
 
 cdef inline void move_arithmetic(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
@@ -72,7 +63,6 @@ cdef inline void move_arithmetic(Block* b, const Settings* s, Py_ssize_t k) noex
     cdef double volatility = s.volatility, p
     for i in range(LANES):
         p = b.probability[i] + volatility * b.z[k][i]
-        b.inventory_pnl[i] += b.inventory[i] * (p - b.probability[i])
         b.probability[i] = p
         b.mid[i] = p
 
@@ -81,7 +71,6 @@ cdef inline void move_to(Block* b, const Settings* s, double p) noexcept nogil:
     cdef Py_ssize_t i
     cdef bint follows = not s.bounded
     for i in range(LANES):
-        b.inventory_pnl[i] += b.inventory[i] * (p - b.probability[i])
         b.probability[i] = p
         b.mid[i] = p if follows else b.mid[i]
 

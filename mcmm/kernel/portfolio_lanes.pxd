@@ -19,7 +19,7 @@ cdef inline void correlate(Block* b, Portfolio* p) noexcept nogil:
     cdef double common_weight = p.settings.common_weight, own_weight = p.settings.own_weight
     for k in range(4):
         for i in range(LANES):
-            b.z[k][i] = shared_shock(common_weight, p.z[k][i], own_weight, b.z[k][i])
+            b.z[k][i] = <float>shared_shock(common_weight, p.z[k][i], own_weight, b.z[k][i])
 
 
 cdef inline void share_out(Portfolio* p) noexcept nogil:

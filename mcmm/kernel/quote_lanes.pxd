@@ -5,8 +5,8 @@ branch-free, so that it compiles to vector code. Settings are read into locals f
 store to a lane changes them.
 """
 from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int32_t
 
-from mcmm.kernel.fills cimport spread_earned
 from mcmm.kernel.quoting cimport (
     accumulating_size, adaptive_half_spread, ask_on_grid, ask_unbounded, ask_within, bid_on_grid, bid_unbounded,
     bid_within, cost_of_one, exposure_room, given_trade, imbalance_of, inventory_risk, logit_sd, referred_mid,
@@ -20,10 +20,11 @@ from mcmm.kernel.state cimport LANES, Block, Settings
 
 cdef inline void connect(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double bound = s.disconnect_bound, length = s.outage_steps, before, after
+    cdef int32_t bound = s.disconnect_bound
+    cdef double length = s.outage_steps, before, after
     for i in range(LANES):
         before = b.down[i]
-        after = outage_after(before, b.u_disconnect[k][i], bound, length)
+        after = outage_after(before, b.u_disconnect[k][i] <= bound, length)
         b.down[i] = after
         b.outages[i] += 1.0 if (before == 0.0) & (after > 0.0) else 0.0
         b.ramp[i] = 0.0 if (before > 0.0) & (after == 0.0) else b.ramp[i]
@@ -75,7 +76,7 @@ cdef inline void unwind(Block* b, const Settings* s) noexcept nogil:
         contracts = b.inventory[i] * b.unwind[i]
         price = unwind_price(b.probability[i], contracts, slippage, floor, ceiling)
         b.unwind_cash[i] += contracts * price
-        b.spread_pnl[i] += spread_earned(contracts, price, b.probability[i])
+        b.at_fair[i] += contracts * b.probability[i]
         b.volume[i] += absolute(contracts)
         b.unwind_notional[i] += absolute(contracts) * price
         b.inventory[i] -= contracts

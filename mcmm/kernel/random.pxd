@@ -1,16 +1,24 @@
-"""Keyed random numbers: Philox4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011), never a sequence.
+"""Keyed random numbers: ARS4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011), never a sequence.
 
 A draw is named by (seed, path, market, step, purpose). One block of four 32-bit words serves one purpose for the four
 steps 4 k .. 4 k + 3; docs/reproducibility.md fixes the layout, and golden vectors hold it.
+
+A draw is kept as the upper 31 bits of its word, as a signed integer: so every instruction set compares it as it is, and
+the bound of any chance from 0 to 1 fits beside it.
 """
-from libc.math cimport sqrt
-from libc.stdint cimport uint64_t
+from libc.math cimport sqrtf
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from mcmm.kernel.special cimport bits_of, double_of, logarithm
+from mcmm.kernel.single cimport bits_of_single, minus_twice_logarithm, single_of
 
-cdef extern from "philox.h":
-    void philox_lanes "mcmm_philox_lanes"(
-        uint64_t seed, uint64_t path, uint64_t quad, uint64_t label, uint64_t* draws, int lanes
+cdef extern from "ars.h":
+    enum: MCMM_ARS_ROUNDS
+    const char* choose_ars "mcmm_choose_ars"(int most)
+    void ars "mcmm_ars"(
+        uint64_t key_low, uint64_t key_high, uint64_t low, uint64_t high, int rounds, uint32_t* words
+    ) noexcept nogil
+    void ars_lanes "mcmm_ars_lanes"(
+        uint64_t seed, uint64_t path, uint64_t quad, uint64_t label, int32_t* draws, int lanes
     ) noexcept nogil
 
 cdef enum Purpose:
@@ -31,83 +39,49 @@ cdef enum Purpose:
     COMMON = 14
     COMMON_OUTCOME = 15
 
-cdef struct Words:
-    uint64_t w0, w1, w2, w3
+cdef enum:
+    NEVER = -1                      # the last draw at which an event of chance 0 happens; of chance 1 it is 2^31 - 1
 
 cdef struct Pair:
-    double first, second
+    float first, second
 
 
-cdef inline Words philox_round(Words c, uint64_t k0, uint64_t k1) noexcept nogil:
-    # A word lives in the low half of a 64-bit lane; what piles up in the high half is never read, so it is not cleared.
-    cdef uint64_t p0 = (c.w0 & 0xFFFFFFFFULL) * 0xD2511F53ULL
-    cdef uint64_t p1 = (c.w2 & 0xFFFFFFFFULL) * 0xCD9E8D57ULL
-    cdef Words out
-    out.w0 = (p1 >> 32) ^ c.w1 ^ (k0 & 0xFFFFFFFFULL)
-    out.w1 = p1
-    out.w2 = (p0 >> 32) ^ c.w3 ^ (k1 & 0xFFFFFFFFULL)
-    out.w3 = p0
-    return out
+cdef inline double uniform(int32_t draw) noexcept nogil:
+    """(draw + 1/2) / 2^31, exactly: one of 2^31 numbers in (0, 1)."""
+    return (<double>draw + 0.5) * 4.656612873077393e-10
 
 
-cdef inline Words philox(uint64_t seed, uint64_t path, uint64_t quad, uint64_t label) noexcept nogil:
-    """Four random words (in the low halves) for counter (path low, path high, quad, label) and key seed.
-
-    quad is step // 4; label is purpose + 256 * market. The seven rounds are unrolled, or the lanes would not vectorise.
-    """
-    cdef Words c
-    cdef uint64_t k0 = seed & 0xFFFFFFFFULL
-    cdef uint64_t k1 = seed >> 32
-    c.w0 = path & 0xFFFFFFFFULL
-    c.w1 = path >> 32
-    c.w2 = quad
-    c.w3 = label
-    c = philox_round(c, k0, k1)
-    c = philox_round(c, k0 + 1 * 0x9E3779B9ULL, k1 + 1 * 0xBB67AE85ULL)
-    c = philox_round(c, k0 + 2 * 0x9E3779B9ULL, k1 + 2 * 0xBB67AE85ULL)
-    c = philox_round(c, k0 + 3 * 0x9E3779B9ULL, k1 + 3 * 0xBB67AE85ULL)
-    c = philox_round(c, k0 + 4 * 0x9E3779B9ULL, k1 + 4 * 0xBB67AE85ULL)
-    c = philox_round(c, k0 + 5 * 0x9E3779B9ULL, k1 + 5 * 0xBB67AE85ULL)
-    c = philox_round(c, k0 + 6 * 0x9E3779B9ULL, k1 + 6 * 0xBB67AE85ULL)
-    return c
-
-
-cdef inline double draw_of(uint64_t word) noexcept nogil:
-    """2^52 + word: how a draw is kept, a single instruction away from its word."""
-    return double_of((word & 0xFFFFFFFFULL) | 0x4330_0000_0000_0000ULL)
-
-
-cdef inline double uniform(double draw) noexcept nogil:
-    """(word + 1/2) / 2^32, exactly: one of 2^32 numbers in (0, 1)."""
-    return (draw - 4503599627370495.5) * 2.3283064365386963e-10
-
-
-cdef inline bint happens(double draw, double chance) noexcept nogil:
+cdef inline bint happens(int32_t draw, double chance) noexcept nogil:
     """Whether an event of this chance happens: u < chance."""
     return uniform(draw) < chance
 
 
-cdef inline Pair normal_pair(double radius_draw, double angle_draw) noexcept nogil:
-    """Two independent standard normals by Box and Muller (1958), |z| < 6.8, absolute error below 3e-14.
+cdef inline bint happens_in_single(int32_t draw, float chance) noexcept nogil:
+    """The same for a chance in single precision, which the draw's upper 23 bits are compared with."""
+    return (<float>(draw >> 8) + <float>0.5) * <float>1.1920928955078125e-07 < chance
 
-    The angle is 30 bits within +-45 degrees; the two bits left choose the quadrant by a sign and a swap.
+
+cdef inline Pair normal_pair(int32_t radius_draw, int32_t angle_draw) noexcept nogil:
+    """Two independent standard normals by Box and Muller (1958) in single precision, |z| < 6.6, error below 2e-6.
+
+    The angle is 29 bits within +-45 degrees; the two bits left choose the quadrant by a sign and a swap.
     """
-    cdef double radius = sqrt(-2.0 * logarithm(uniform(radius_draw)))
-    cdef uint64_t angle_word = bits_of(angle_draw)
-    cdef double turn = double_of(angle_word & 0x4330_0000_3FFF_FFFFULL) - 4503599627370496.0
-    cdef double angle = (turn - 536870911.5) * 1.4629180792671596e-09
-    cdef double z = angle * angle
-    cdef double square = z * z
-    cdef double even = (-2.4761698572890472e-08 * square + -0.00019841263826007795) * square + -0.16666666666631624
-    cdef double odd = 2.755535839638177e-06 * square + 0.008333333325277371
-    cdef double sine = angle + angle * (z * (even + z * odd))
-    even = (2.0647741160710326e-09 * square + 2.480158097200794e-05) * square + 0.041666666666602264
-    odd = -2.755556718692808e-07 * square + -0.0013888888878275164
-    cdef double cosine = (1.0 - 0.5 * z) + square * (even + z * odd)
-    cdef double along = double_of(bits_of(radius * cosine) ^ ((angle_word & 0x40000000ULL) << 33))
-    cdef double across = radius * sine
+    # At least 1, and odd: the middle of the two draws that it stands for.
+    cdef float radius = sqrtf(minus_twice_logarithm(<float>(radius_draw | 1)))
+    cdef float angle = <float>(((angle_draw & 0x1FFFFFFF) << 1) - 0x1FFFFFFF) * <float>1.462918119976564e-09
+    cdef float z = angle * angle
+    cdef float sine = <float>-0.00019587890710681677
+    sine = sine * z + <float>0.008332747966051102
+    sine = sine * z + <float>-0.166666641831398
+    sine = angle + angle * (z * sine)
+    cdef float cosine = <float>2.454794230288826e-05
+    cosine = cosine * z + <float>-0.001388830249197781
+    cosine = cosine * z + <float>0.0416666641831398
+    cosine = (<float>1.0 - <float>0.5 * z) + (z * z) * cosine
+    cdef float along = single_of(bits_of_single(radius * cosine) ^ ((<uint32_t>angle_draw & 0x20000000U) << 2))
+    cdef float across = radius * sine
+    cdef bint swapped = (angle_draw & 0x40000000) != 0
     cdef Pair pair
-    cdef bint swapped = (angle_word & 0x80000000ULL) != 0
     pair.first = across if swapped else along
     pair.second = along if swapped else across
     return pair

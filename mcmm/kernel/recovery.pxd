@@ -2,9 +2,9 @@
 from mcmm.kernel.special cimport maximum
 
 
-cdef inline double outage_after(double down, double draw, double disconnect_bound, double outage_steps) noexcept nogil:
+cdef inline double outage_after(double down, bint drops, double outage_steps) noexcept nogil:
     """Outage steps left, this one included. The step back is connected and cannot drop again."""
-    cdef double dropped = outage_steps if draw < disconnect_bound else 0.0
+    cdef double dropped = outage_steps if drops else 0.0
     return down - 1.0 if down > 0.0 else dropped
 
 

@@ -1,4 +1,6 @@
 """The schedule: settings that change with the step, looked up once a step for a whole block. model.md section 1."""
+from libc.stdint cimport int32_t
+
 from mcmm.kernel.state cimport (
     PIECE_ARRIVAL_BASE, PIECE_ARRIVAL_BOUND, PIECE_CANCELS, PIECE_COLUMNS, PIECE_HAS_NEWS, PIECE_INFORMED_BOUND,
     PIECE_NEWS_BOUND, PIECE_NEWS_STRENGTH, PIECE_PAUSED, PIECE_START, PIECE_VARIANCE, PIECE_VOLATILITY, Settings,
@@ -18,9 +20,9 @@ cdef inline Py_ssize_t follow_schedule(
         now.volatility = row[PIECE_VOLATILITY]
         now.variance = row[PIECE_VARIANCE]
         now.arrival_base = row[PIECE_ARRIVAL_BASE]
-        now.arrival_bound = row[PIECE_ARRIVAL_BOUND]
-        now.informed_bound = row[PIECE_INFORMED_BOUND]
-        now.news_bound = row[PIECE_NEWS_BOUND]
+        now.arrival_bound = <int32_t>row[PIECE_ARRIVAL_BOUND]
+        now.informed_bound = <int32_t>row[PIECE_INFORMED_BOUND]
+        now.news_bound = <int32_t>row[PIECE_NEWS_BOUND]
         now.news_strength = row[PIECE_NEWS_STRENGTH]
         now.has_news = row[PIECE_HAS_NEWS] != 0.0
         now.venue_paused = row[PIECE_PAUSED] != 0.0

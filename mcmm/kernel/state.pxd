@@ -1,13 +1,13 @@
 """What the core knows: the settings of a run, and a block of paths as a struct of arrays, one element a path.
 
-Everything is a double, whole numbers too (exact below 2^53), so that every loop over the lanes has one width. Prices
-are held in units of the grid: whole ticks, or dollars where there is no grid (unit = 1). A chance that does not change
-along a path is held as its bound: the event happens if the draw, 2^52 + word, is below 2^52 + ceil(chance 2^32 - 1/2),
-which is u < chance to the last bit without a multiplication. The bound of chance 0 is 2^52.
+The books are doubles, whole numbers too (exact below 2^53); draws, and what is made of them before it meets the books,
+are half as wide, so that a vector holds twice as many lanes. Prices are held in units of the grid: whole ticks, or
+dollars where there is no grid (unit = 1). A chance that does not change along a path is held as its bound, the last
+draw at which the event happens: ceil(chance 2^31 - 1/2) - 1, which is u < chance to the last bit without a conversion.
 
 Several markets in one path are a block each, and a Portfolio for what acts on their sum.
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 cdef enum:
     LANES = 64
@@ -80,11 +80,12 @@ cdef struct Settings:
     # market
     Process process
     double initial_probability, initial_mid, initial_logit, initial_walk, volatility, variance
-    double news_bound, news_strength, resolution_step
+    int32_t news_bound
+    double news_strength, resolution_step
     # flow
     Flow flow
-    double arrival_base, arrival_bound, excitation_start, excitation_decay, excitation_rise, news_excitation
-    double informed_bound, noise_buy_bound, herding_bound, price_sensitivity
+    double arrival_base, excitation_start, excitation_decay, excitation_rise, news_excitation, price_sensitivity
+    int32_t arrival_bound, informed_bound, noise_buy_bound, herding_bound
     bint has_news, has_informed, has_herding, knows_outcome
     double intensity_per_step, intensity_decay
     # fees
@@ -109,7 +110,8 @@ cdef struct Settings:
     double pause_steps, unwind_slippage
     # recovery
     bint may_stop, has_outages, ramps, stale_quotes
-    double disconnect_bound, outage_steps, ramp_extra, ramp_steps
+    int32_t disconnect_bound
+    double outage_steps, ramp_extra, ramp_steps
     # the venue's pauses; keeps_quotes: some quote may rest without being revised
     bint keeps_quotes, venue_paused, venue_cancels, venue_resumes
 
@@ -119,10 +121,10 @@ cdef struct Custom:
     const double* settings
 
 cdef struct Tables:
-    # thresholds of the size draw, padded with 2^53; replay's one order a step (side 0: none, fair NaN: none)
+    # bounds of the size draw, padded with 2^31 - 1; replay's one order a step (side 0: none, fair NaN: none)
     Py_ssize_t thresholds
     bint bisects
-    const double* size_thresholds
+    const int32_t* size_thresholds
     const double* order_side
     const double* order_size
     const double* order_limit
@@ -141,7 +143,7 @@ cdef struct PortfolioSettings:
 cdef struct Portfolio:
     const PortfolioSettings* settings
     # the common factor: of four steps, and of the outcomes
-    double z[4][LANES]
+    float z[4][LANES]
     double outcome_z[LANES]
     double allowance[LANES]         # dollars of exposure that each market may add in this step
     # sums over the markets as of the last mark
@@ -194,6 +196,7 @@ cdef struct Block:
     double resting_ask_size[LANES]
     # connection, pause, recovery and breakers
     double work[LANES]              # between two loops of a phase
+    float work_single[LANES]
     double quoting[LANES]           # 1 where the maker may quote in this step
     double tripped[LANES]           # 1 where a breaker tripped in this step
     double down[LANES]              # outage steps left, this one included
@@ -209,8 +212,9 @@ cdef struct Block:
     double volume_sum[LANES]        # contracts in the volume window
     # takers
     double excitation[LANES]
-    double last_side[LANES]
-    double informed[LANES]
+    float last_side[LANES]
+    float noise[LANES]              # contracts an uninformed taker wants: buyers positive; 0: none comes
+    float insider[LANES]            # contracts an informed taker wants
     double taken[LANES]             # signed taker volume filled: buyers positive
     double sold[LANES]              # intensity, both sides in one step: contracts the maker sold
     double bought[LANES]            # and bought
@@ -219,8 +223,7 @@ cdef struct Block:
     double volume[LANES]
     double notional[LANES]          # from fills, in units of the grid
     double unwind_notional[LANES]
-    double spread_pnl[LANES]
-    double inventory_pnl[LANES]
+    double at_fair[LANES]           # what was sold, less what was bought, at the fair values of the time
     double pnl[LANES]
     double pnl_fair[LANES]
     double peak[LANES]
@@ -249,21 +252,21 @@ cdef struct Block:
     double paid[LANES]              # lmsr: a fill's average price, dollars
     double bid_markup[LANES]        # lmsr: what a widened quote adds to a contract's cost, dollars
     double ask_markup[LANES]
-    # draws for four steps at a time, as 2^52 + word; z and reference_z as normals: [step mod 4][lane]
-    double z[4][LANES]
-    double reference_z[4][LANES]
-    double u_news[4][LANES]
-    double u_direction[4][LANES]
-    double u_arrival[4][LANES]
-    double u_informed[4][LANES]
-    double u_herd[4][LANES]
-    double u_side[4][LANES]
-    double u_trade[4][LANES]
-    double u_size[4][LANES]
-    double size[4][LANES]
-    double u_disconnect[4][LANES]
-    double u_bid_hit[4][LANES]
-    double u_ask_hit[4][LANES]
+    # draws of four steps at a time: [step mod 4][lane]
+    float z[4][LANES]
+    float reference_z[4][LANES]
+    int32_t size[4][LANES]          # contracts
+    int32_t u_news[4][LANES]
+    int32_t u_direction[4][LANES]
+    int32_t u_arrival[4][LANES]
+    int32_t u_informed[4][LANES]
+    int32_t u_herd[4][LANES]
+    int32_t u_side[4][LANES]
+    int32_t u_trade[4][LANES]
+    int32_t u_size[4][LANES]
+    int32_t u_disconnect[4][LANES]
+    int32_t u_bid_hit[4][LANES]
+    int32_t u_ask_hit[4][LANES]
     Portfolio* portfolio            # NULL: the only market
 
 cdef struct Windows:

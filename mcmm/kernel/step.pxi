@@ -10,8 +10,8 @@ from libc.stdint cimport uint64_t
 from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
 from mcmm.kernel.draw_lanes cimport draw, draw_normals, draw_sizes, search_sizes
 from mcmm.kernel.mark_lanes cimport (
-    check, count_down, empty_windows, mark, move_arithmetic, move_logit, move_logit_with_news, move_threshold,
-    move_to, resolve_threshold, roll_loss, roll_volume, trip,
+    check, count_down, empty_windows, jump, mark, move_arithmetic, move_logit, move_threshold, move_to,
+    resolve_threshold, roll_loss, roll_volume, trip,
 )
 from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
@@ -29,8 +29,8 @@ from mcmm.kernel.state cimport (
     LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
-    arrive, charge, deter, fill, fill_at_cost, follow_order, hit, learn, remember, reprice, shade, take_bought,
-    take_sold, use_up,
+    arrive, charge, deter, excite, fill, fill_at_cost, follow_order, follow_side, hit, learn, match, remember, reprice,
+    shade, take_bought, take_sold, use_up,
 )
 
 
@@ -235,18 +235,28 @@ cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noex
 
 cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     cdef bint excites = s.excitation_start + s.excitation_rise + s.news_excitation > 0.0
-    if s.knows_outcome:
-        arrive(b, s, k, True, True, True)
-    elif excites and s.has_herding:
-        arrive(b, s, k, True, True, False)
+    if excites:
+        excite(b, s, k)
+    if excites and s.has_herding:
+        arrive(b, s, k, True, True)
     elif excites:
-        arrive(b, s, k, True, False, False)
+        arrive(b, s, k, True, False)
     elif s.has_herding:
-        arrive(b, s, k, False, True, False)
+        arrive(b, s, k, False, True)
     else:
-        arrive(b, s, k, False, False, False)
+        arrive(b, s, k, False, False)
+    if s.has_herding and s.knows_outcome:
+        follow_side(b, s, True)
+    elif s.has_herding:
+        follow_side(b, s, False)
     if s.price_sensitivity > 0.0:
         deter(b, s, k)
+    if not s.has_informed:
+        match(b, s, False, False)
+    elif s.knows_outcome:
+        match(b, s, True, True)
+    else:
+        match(b, s, True, False)
 
 
 cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
@@ -267,10 +277,9 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
         if not isnan(t.order_fair[step]):
             move_to(b, s, t.order_fair[step])
     elif s.process == LOGIT:
+        move_logit(b, s, step & 3)
         if s.has_news:
-            move_logit_with_news(b, s, step & 3)
-        else:
-            move_logit(b, s, step & 3)
+            jump(b, s, step & 3)
     elif s.process == THRESHOLD:
         if step + 1 == s.resolution_step:
             resolve_threshold(b, step & 3)

@@ -1,5 +1,5 @@
 """Takers: model.md section 5. A side is +1 for a buyer, -1 for a seller, 0 for who leaves without one."""
-from mcmm.kernel.special cimport exponential, maximum, minimum
+from mcmm.kernel.special cimport clip, maximum, minimum
 
 
 cdef inline double arrival_chance(double arrival_base, double excitation) noexcept nogil:
@@ -16,18 +16,27 @@ cdef inline double informed_side(double known, double bid, double ask, double bi
     return 1.0 if (known > ask) & (ask_size > 0.0) else sells
 
 
-cdef inline double noise_side(
-    double last_side, double herd_draw, double herding_bound, double side_draw, double buy_bound
-) noexcept nogil:
-    cdef double own = 1.0 if side_draw < buy_bound else -1.0
-    return last_side if (herd_draw < herding_bound) & (last_side != 0.0) else own
+cdef inline float noise_side(float last_side, bint repeats, bint buys) noexcept nogil:
+    cdef float own = <float>1.0 if buys else <float>-1.0
+    return last_side if repeats & (last_side != <float>0.0) else own
+
+
+cdef inline double picked_off(double known, double bid, double ask, double contracts) noexcept nogil:
+    """The signed volume that an informed taker wants."""
+    cdef double sells = -contracts if known < bid else 0.0
+    return contracts if known > ask else sells
+
+
+cdef inline double filled(double wanted, double bid_size, double ask_size) noexcept nogil:
+    """As far as the quoted size goes."""
+    return clip(wanted, -bid_size, ask_size)
 
 
 cdef inline double reluctance(double price_sensitivity, double cost) noexcept nogil:
-    """k max(0, cost over fair), held to 708: an uninformed taker trades with chance exp(-reluctance)."""
-    return minimum(708.0, price_sensitivity * maximum(0.0, cost))
+    """k max(0, cost over fair), held to 87: an uninformed taker trades with chance exp(-reluctance)."""
+    return minimum(87.0, price_sensitivity * maximum(0.0, cost))
 
 
-cdef inline double hit_chance(double intensity_per_step, double intensity_decay, double distance) noexcept nogil:
-    """min(1, A exp(-k distance) dt); intensity_per_step = A dt (Avellaneda and Stoikov 2008)."""
-    return minimum(1.0, intensity_per_step * exponential(-(intensity_decay * distance)))
+cdef inline double distance_decay(double intensity_decay, double distance) noexcept nogil:
+    """k distance, held to +-87: a side is hit with chance A exp(-k distance) dt (Avellaneda and Stoikov 2008)."""
+    return clip(intensity_decay * distance, -87.0, 87.0)

@@ -4,68 +4,109 @@ No rule of the market is written here: each loop reads the lanes, calls the inli
 branch-free, so that it compiles to vector code. Settings are read into locals first, or the compiler must fear that a
 store to a lane changes them.
 """
+from libc.stdint cimport int32_t
 
-from mcmm.kernel.fills cimport maker_fee, spread_earned
+from mcmm.kernel.fills cimport maker_fee
 from mcmm.kernel.quoting cimport cost_of, imbalance_of, marginal_price, mid_move, posterior_after
-from mcmm.kernel.random cimport happens
-from mcmm.kernel.special cimport absolute, clip, exponential_within, logistic, maximum, minimum
+from mcmm.kernel.random cimport happens, happens_in_single
+from mcmm.kernel.single cimport single_exponential
+from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign
 from mcmm.kernel.state cimport LANES, Block, Settings
-from mcmm.kernel.takers cimport arrival_chance, excitation_after, hit_chance, informed_side, noise_side, reluctance
+from mcmm.kernel.takers cimport (
+    arrival_chance, distance_decay, excitation_after, filled, informed_side, noise_side, picked_off, reluctance,
+)
 
 
-cdef inline void arrive(
-    Block* b, const Settings* s, Py_ssize_t k, bint excites, bint herds, bint knows_outcome
-) noexcept nogil:
-    """Who comes, on which side, how much of the quote it takes."""
+cdef inline void excite(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    """Arrivals whose chance depends on those before: leaves 1 in work_single where a taker comes."""
     cdef Py_ssize_t i
-    cdef double base = s.arrival_base, bound = s.arrival_bound, decay = s.excitation_decay, rise = s.excitation_rise
-    cdef double share = s.informed_bound, herding = s.herding_bound, buys = s.noise_buy_bound
-    cdef double unit = s.unit, known, own, side
+    cdef double base = s.arrival_base, decay = s.excitation_decay, rise = s.excitation_rise
+    cdef bint arrived
+    for i in range(LANES):
+        arrived = happens(b.u_arrival[k][i], arrival_chance(base, b.excitation[i]))
+        b.excitation[i] = excitation_after(b.excitation[i], decay, rise, arrived)
+        b.work_single[i] = <float>1.0 if arrived else <float>0.0
+
+
+cdef inline void arrive(Block* b, const Settings* s, Py_ssize_t k, bint excites, bint herds) noexcept nogil:
+    """Who comes, and what the uninformed want."""
+    cdef Py_ssize_t i
+    cdef int32_t bound = s.arrival_bound, share = s.informed_bound, herding = s.herding_bound
+    cdef int32_t buys = s.noise_buy_bound
+    cdef float size, own
     cdef bint arrived, informed
     for i in range(LANES):
-        if excites:
-            arrived = happens(b.u_arrival[k][i], arrival_chance(base, b.excitation[i]))
-            b.excitation[i] = excitation_after(b.excitation[i], decay, rise, arrived)
-        else:
-            arrived = b.u_arrival[k][i] < bound
-        informed = b.u_informed[k][i] < share
-        known = b.outcome[i] if knows_outcome else b.probability[i]
-        own = noise_side(b.last_side[i] if herds else 0.0, b.u_herd[k][i], herding, b.u_side[k][i], buys)
-        side = informed_side(known, b.bid[i] * unit, b.ask[i] * unit, b.bid_size[i], b.ask_size[i])
-        side = side if informed else own
-        side = side if arrived else 0.0
+        arrived = b.work_single[i] != <float>0.0 if excites else b.u_arrival[k][i] <= bound
+        informed = b.u_informed[k][i] <= share
         if herds:
-            b.last_side[i] = side if side != 0.0 else b.last_side[i]
-        b.informed[i] = 1.0 if informed else 0.0
-        b.taken[i] = side * minimum(b.size[k][i], b.ask_size[i] if side > 0.0 else b.bid_size[i])
+            own = noise_side(b.last_side[i], b.u_herd[k][i] <= herding, b.u_side[k][i] <= buys)
+        else:
+            own = noise_side(<float>0.0, False, b.u_side[k][i] <= buys)
+        size = <float>b.size[k][i] if arrived else <float>0.0
+        b.noise[i] = <float>0.0 if informed else own * size
+        b.insider[i] = size if informed else <float>0.0
+
+
+cdef inline void follow_side(Block* b, const Settings* s, bint knows_outcome) noexcept nogil:
+    """Herding: the side that a later taker may repeat."""
+    cdef Py_ssize_t i
+    cdef double unit = s.unit, known, side
+    for i in range(LANES):
+        known = b.outcome[i] if knows_outcome else b.probability[i]
+        side = informed_side(known, b.bid[i] * unit, b.ask[i] * unit, b.bid_size[i], b.ask_size[i])
+        side = side if b.insider[i] > <float>0.0 else sign(b.noise[i])
+        b.last_side[i] = <float>side if side != 0.0 else b.last_side[i]
 
 
 cdef inline void deter(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     """Price sensitivity: the uninformed who find the quote too far from fair leave.
 
-    The exponential has a loop of its own, as in move_logit: behind other work it takes twice as long.
+    The exponential has a loop of its own: behind other work it takes twice as long.
     """
     cdef Py_ssize_t i
     cdef double sensitivity = s.price_sensitivity, unit = s.unit, cost
-    cdef bint stays
     for i in range(LANES):
-        cost = b.ask[i] * unit - b.probability[i] if b.taken[i] > 0.0 else b.probability[i] - b.bid[i] * unit
-        b.work[i] = reluctance(sensitivity, cost)
+        cost = (
+            b.ask[i] * unit - b.probability[i] if b.noise[i] > <float>0.0 else b.probability[i] - b.bid[i] * unit
+        )
+        b.work_single[i] = <float>reluctance(sensitivity, cost)
     for i in range(LANES):
-        b.work[i] = exponential_within(-b.work[i])
+        if not happens_in_single(b.u_trade[k][i], single_exponential(-b.work_single[i])):
+            b.noise[i] = <float>0.0
+
+
+cdef inline void match(Block* b, const Settings* s, bint some_informed, bint knows_outcome) noexcept nogil:
+    """How much of the quote is taken."""
+    cdef Py_ssize_t i
+    cdef double unit = s.unit, known, wanted
     for i in range(LANES):
-        stays = happens(b.u_trade[k][i], b.work[i]) | (b.informed[i] != 0.0)
-        b.taken[i] = b.taken[i] if stays else 0.0
+        wanted = b.noise[i]
+        if some_informed:
+            known = b.outcome[i] if knows_outcome else b.probability[i]
+            wanted += picked_off(known, b.bid[i] * unit, b.ask[i] * unit, b.insider[i])
+        b.taken[i] = filled(wanted, b.bid_size[i], b.ask_size[i])
 
 
 cdef inline void hit(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double per_step = s.intensity_per_step, decay = s.intensity_decay, unit = s.unit, below, above
+    cdef double decay = s.intensity_decay, unit = s.unit
+    cdef float per_step = <float>s.intensity_per_step, one
     for i in range(LANES):
-        below = hit_chance(per_step, decay, b.probability[i] - b.bid[i] * unit)
-        above = hit_chance(per_step, decay, b.ask[i] * unit - b.probability[i])
-        b.bought[i] = minimum(1.0, b.bid_size[i]) if happens(b.u_bid_hit[k][i], below) else 0.0
-        b.sold[i] = minimum(1.0, b.ask_size[i]) if happens(b.u_ask_hit[k][i], above) else 0.0
+        b.noise[i] = <float>distance_decay(decay, b.probability[i] - b.bid[i] * unit)
+        b.insider[i] = <float>distance_decay(decay, b.ask[i] * unit - b.probability[i])
+    for i in range(LANES):
+        one = <float>1.0 if happens_in_single(
+            b.u_bid_hit[k][i], per_step * single_exponential(-b.noise[i])
+        ) else <float>0.0
+        b.noise[i] = one
+    for i in range(LANES):
+        one = <float>1.0 if happens_in_single(
+            b.u_ask_hit[k][i], per_step * single_exponential(-b.insider[i])
+        ) else <float>0.0
+        b.insider[i] = one
+    for i in range(LANES):
+        b.bought[i] = minimum(<double>b.noise[i], b.bid_size[i])
+        b.sold[i] = minimum(<double>b.insider[i], b.ask_size[i])
 
 
 cdef inline void follow_order(
@@ -95,29 +136,29 @@ cdef inline void take_sold(Block* b) noexcept nogil:
 cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept nogil:
     """The books after a taker bought (taken > 0) or sold."""
     cdef Py_ssize_t i
-    cdef double unit = s.unit, per_limit = s.per_limit, taken, price, contracts, earned
+    cdef double unit = s.unit, per_limit = s.per_limit, taken, paid, worth, contracts
     for i in range(LANES):
         taken = b.taken[i]
         contracts = absolute(taken)
-        price = b.ask[i] if taken > 0.0 else b.bid[i]
-        earned = spread_earned(taken, price * unit, b.probability[i])
-        b.cash[i] += taken * price
-        b.notional[i] += contracts * price
+        paid = taken * (b.ask[i] if taken > 0.0 else b.bid[i])
+        worth = taken * b.probability[i]
+        b.cash[i] += paid
+        b.notional[i] += absolute(paid)
         b.inventory[i] -= taken
         b.usage[i] = b.inventory[i] * per_limit
         b.fills[i] += 1.0 if contracts > 0.0 else 0.0
         b.volume[i] += contracts
-        b.spread_pnl[i] += earned
+        b.at_fair[i] += worth
         if some_informed:
-            b.informed_volume[i] += contracts * b.informed[i]
-            b.informed_pnl[i] += earned * b.informed[i]
+            b.informed_volume[i] += contracts if b.insider[i] > <float>0.0 else 0.0
+            b.informed_pnl[i] += paid * unit - worth if b.insider[i] > <float>0.0 else 0.0
 
 
 cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) noexcept nogil:
     """The same for lmsr: a fill pays the cost function's difference, and what the quote was marked up by."""
     cdef Py_ssize_t i
     cdef double first = s.initial_mid, log_odds = s.initial_belief, liquidity = s.liquidity
-    cdef double per_limit = s.per_limit, taken, contracts, payment, earned
+    cdef double per_limit = s.per_limit, taken, contracts, payment, worth
     for i in range(LANES):
         b.belief[i] += b.taken[i]
         b.work[i] = cost_of(first, log_odds, b.belief[i], liquidity)
@@ -126,7 +167,7 @@ cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) n
         contracts = absolute(taken)
         payment = (b.work[i] - b.cost[i]) + taken * (b.ask_markup[i] if taken > 0.0 else b.bid_markup[i])
         payment = payment if contracts > 0.0 else 0.0
-        earned = payment - taken * b.probability[i]
+        worth = taken * b.probability[i]
         b.cost[i] = b.work[i]
         b.paid[i] = payment / taken if contracts > 0.0 else 0.0
         b.cash[i] += payment
@@ -135,10 +176,10 @@ cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) n
         b.usage[i] = b.inventory[i] * per_limit
         b.fills[i] += 1.0 if contracts > 0.0 else 0.0
         b.volume[i] += contracts
-        b.spread_pnl[i] += earned
+        b.at_fair[i] += worth
         if some_informed:
-            b.informed_volume[i] += contracts * b.informed[i]
-            b.informed_pnl[i] += earned * b.informed[i]
+            b.informed_volume[i] += contracts if b.insider[i] > <float>0.0 else 0.0
+            b.informed_pnl[i] += payment - worth if b.insider[i] > <float>0.0 else 0.0
 
 
 cdef inline void learn(Block* b, const Settings* s) noexcept nogil:

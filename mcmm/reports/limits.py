@@ -174,12 +174,9 @@ def _forgone(with_it: dict[str, FloatArray], without: dict[str, FloatArray], con
     paths = len(with_it["pnl_settled"])
     if not controls or paths < FEWEST_CONTROLLED:
         return plain
-    # What holding inventory earns and what settlement adds are 0 on average, with the limit and without.
-    luck = [
-        line
-        for each in (with_it, without)
-        for line in (each["inventory_pnl"], each["pnl_settled"] - each["pnl_fair"])
-    ]
-    apart = without["pnl_settled"] - with_it["pnl_settled"]
-    _, value, variance, degrees = weighted_mean(apart, np.ones(paths), luck)
+    # What settlement adds and what holding inventory earns are 0 on average, with the limit and without. The
+    # first is all of pnl_settled that pnl_fair is not.
+    luck = [each["inventory_pnl"] for each in (with_it, without)]
+    apart = without["pnl_fair"] - with_it["pnl_fair"]
+    value, variance, degrees = weighted_mean(apart, np.ones(paths), luck)
     return Estimate(value, math.sqrt(variance), degrees + 1.0)

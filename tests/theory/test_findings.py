@@ -111,7 +111,7 @@ def test_halting_leaves_the_tail_of_what_it_holds_and_flattening_cuts_it(mark: s
     assert below(mean(halt["pnl_fair"] - free["pnl_fair"]))
 
 
-def shipped(name: str, points: dict[str, int], paths: int = 20_000) -> dict[str, dict[str, np.ndarray]]:
+def shipped(name: str, points: dict[str, int], paths: int = 80_000) -> dict[str, dict[str, np.ndarray]]:
     """Simulate some points of a shipped study, by a name each."""
     study = Study.load(Path(__file__).parents[2] / "sweeps" / f"{name}.toml")
     return {label: metrics(study.scenario_at(point), paths) for label, point in points.items()}

@@ -17,7 +17,18 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("_isa",),
     (
-        *("axes", "console", "expressions", "files", "markets", "metrics", "moments", "schedule", "settings"),
+        *(
+            "axes",
+            "console",
+            "expressions",
+            "files",
+            "frames",
+            "markets",
+            "metrics",
+            "moments",
+            "schedule",
+            "settings",
+        ),
         *("sketch", "tables"),
     ),
     (
@@ -51,8 +62,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("calibration", "estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),
-    ("calibrate_commands",),
-    ("sweep_commands",),
+    ("calibrate_commands", "report_command", "sweep_commands"),
     ("cli",),
     ("__main__",),
 )

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRACE_COLUMNS: tuple[str, ...]
+CHECKPOINT_COLUMNS: tuple[str, ...]
 METRIC_ROWS: int
 BLOCK: int
 POLICY_ROWS: int
@@ -27,6 +28,7 @@ class Plan:
         out: NDArray[np.float64],
         trace: NDArray[np.float64] | None = None,
         stop: NDArray[np.int32] | None = None,
+        checkpoints: NDArray[np.float64] | None = None,
     ) -> None: ...
 
 class PortfolioPlan:
@@ -38,6 +40,7 @@ class PortfolioPlan:
         out: NDArray[np.float64],
         trace: NDArray[np.float64] | None = None,
         stop: NDArray[np.int32] | None = None,
+        checkpoints: NDArray[np.float64] | None = None,
     ) -> None: ...
 
 def state_bytes(plan: Plan) -> int: ...

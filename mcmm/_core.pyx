@@ -80,6 +80,7 @@ TRACE_COLUMNS = (
     "probability", "mid", "bid", "ask", "bid_size", "ask_size", "quoting", "bought", "sold", "inventory", "cash",
     "fees", "pnl", "pnl_fair", "drawdown", "halted",
 )
+CHECKPOINT_COLUMNS = ("pnl", "drawdown", "inventory", "spread")
 METRIC_ROWS = ROWS
 BLOCK = LANES
 POLICY_ROWS, POLICY_STATE_ROWS = VIEW_ROWS, STATE_ROWS
@@ -128,15 +129,20 @@ include "kernel/step.pxi"
 include "kernel/trace.pxi"
 
 
+include "kernel/checkpoints.pxi"
+
+
 cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
     """Model.md section 2, in its order, end_step is to follow; whether the path goes on."""
-    cdef Py_ssize_t lane
+    cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
     if s.may_stop:
         begin(b, s, step)
     if not quote(b, s, t, w, step):
         return False
+    if place >= 0:
+        checkpoint_quote(b, s, w, place)
     for lane in range(traced):
         trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
     trade(b, s, t, w, step)
@@ -146,11 +152,13 @@ cdef bint run_step(
 
 
 cdef void end_step(
-    Block* b, const Settings* s, Py_ssize_t step, double* trace, Py_ssize_t traced
+    Block* b, const Settings* s, const Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
-    cdef Py_ssize_t lane
-    if traced or step + 1 == s.steps:
+    cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
+    if traced or place >= 0 or step + 1 == s.steps:
         book(b, s)
+    if place >= 0:
+        checkpoint_books(b, s, w, place)
     for lane in range(traced):
         trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
 
@@ -164,8 +172,13 @@ cdef inline double mark_after_trip(const Block* b, const Settings* s, Py_ssize_t
 cdef void close_block(
     Block* b, const Settings* s, uint64_t seed, uint64_t path, double* out, Py_ssize_t stride, Py_ssize_t lanes
 ) noexcept nogil:
-    """Settle, and write a column of metrics for each of the first `lanes` lanes."""
-    cdef Py_ssize_t i
+    """Settle, and write a column of metrics for each of the first `lanes` lanes.
+
+    They are put together aside and written row by row: rows may lie as far apart as would make the cache's lines of
+    all of them compete for one place.
+    """
+    cdef Py_ssize_t i, row
+    cdef double told[ROWS * LANES]
     cdef double outcome, quoted, aside
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
         draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
@@ -176,68 +189,48 @@ cdef void close_block(
     for i in range(lanes):
         outcome = b.outcome[i] if s.bounded else b.probability[i]
         quoted = b.quoted[i] if s.may_stop else <double>s.steps
-        out[FILLS * stride + i] = b.fills[i]
-        out[VOLUME_ * stride + i] = b.volume[i]
-        out[NOTIONAL * stride + i] = b.notional[i] * s.unit + b.unwind_notional[i]
-        out[FEES * stride + i] = b.fees[i]
-        out[PNL * stride + i] = b.pnl[i]
-        out[PNL_FAIR * stride + i] = b.pnl_fair[i]
-        out[PNL_SETTLED * stride + i] = (
+        told[FILLS * LANES + i] = b.fills[i]
+        told[VOLUME_ * LANES + i] = b.volume[i]
+        told[NOTIONAL * LANES + i] = b.notional[i] * s.unit + b.unwind_notional[i]
+        told[FEES * LANES + i] = b.fees[i]
+        told[PNL * LANES + i] = b.pnl[i]
+        told[PNL_FAIR * LANES + i] = b.pnl_fair[i]
+        told[PNL_SETTLED * LANES + i] = (
             (b.cash[i] * s.unit + b.unwind_cash[i]) + b.inventory[i] * outcome
         ) - b.fees[i]
-        out[SPREAD_PNL * stride + i] = spread_pnl(b.cash[i], s.unit, b.unwind_cash[i], b.at_fair[i])
-        out[INVENTORY_PNL * stride + i] = inventory_pnl(b.inventory[i], b.probability[i], b.at_fair[i])
-        out[MAX_DRAWDOWN * stride + i] = b.max_drawdown_fair[i] if s.marks_fair else b.max_drawdown[i]
-        out[MAX_DRAWDOWN_FAIR * stride + i] = b.max_drawdown_fair[i]
-        out[AVERAGE_SPREAD * stride + i] = b.spread_sum[i] * s.unit / quoted if quoted > 0.0 else NAN
-        out[FINAL_INVENTORY * stride + i] = b.inventory[i]
-        out[MAX_INVENTORY * stride + i] = b.max_inventory[i]
-        out[MAX_EXPOSURE * stride + i] = b.max_exposure[i] if s.bounded else NAN
-        out[QUOTED_FRACTION * stride + i] = quoted / s.steps
-        out[TRIPS * stride + i] = b.trips[i]
-        out[HALT_STEP * stride + i] = b.halt_step[i]
-        out[HALT_REASON * stride + i] = b.halt_reason[i]
-        out[BREAKER_OVERSHOOT * stride + i] = b.overshoot[i]
+        told[SPREAD_PNL * LANES + i] = spread_pnl(b.cash[i], s.unit, b.unwind_cash[i], b.at_fair[i])
+        told[INVENTORY_PNL * LANES + i] = inventory_pnl(b.inventory[i], b.probability[i], b.at_fair[i])
+        told[MAX_DRAWDOWN * LANES + i] = b.max_drawdown_fair[i] if s.marks_fair else b.max_drawdown[i]
+        told[MAX_DRAWDOWN_FAIR * LANES + i] = b.max_drawdown_fair[i]
+        told[AVERAGE_SPREAD * LANES + i] = b.spread_sum[i] * s.unit / quoted if quoted > 0.0 else NAN
+        told[FINAL_INVENTORY * LANES + i] = b.inventory[i]
+        told[MAX_INVENTORY * LANES + i] = b.max_inventory[i]
+        told[MAX_EXPOSURE * LANES + i] = b.max_exposure[i] if s.bounded else NAN
+        told[QUOTED_FRACTION * LANES + i] = quoted / s.steps
+        told[TRIPS * LANES + i] = b.trips[i]
+        told[HALT_STEP * LANES + i] = b.halt_step[i]
+        told[HALT_REASON * LANES + i] = b.halt_reason[i]
+        told[BREAKER_OVERSHOOT * LANES + i] = b.overshoot[i]
         aside = b.trip_mark[i] - mark_after_trip(b, s, i) if b.trips[i] > 0.0 else NAN
-        out[DELAY_COST * stride + i] = aside if s.action != FLATTEN else aside * 0.0
-        out[UNWINDING_COST * stride + i] = aside if s.action == FLATTEN else aside * 0.0
-        out[REALISED_OVERSHOOT * stride + i] = (
+        told[DELAY_COST * LANES + i] = aside if s.action != FLATTEN else aside * 0.0
+        told[UNWINDING_COST * LANES + i] = aside if s.action == FLATTEN else aside * 0.0
+        told[REALISED_OVERSHOOT * LANES + i] = (
             (b.trip_reference[i] - mark_after_trip(b, s, i)) - s.drawdown_limit
             if b.halt_reason[i] == <double>DRAWDOWN else NAN
         )
-        out[OUTAGES * stride + i] = b.outages[i]
-        out[INVENTORY_LIMIT_STEPS * stride + i] = b.inventory_limit_steps[i]
-        out[EXPOSURE_LIMIT_STEPS * stride + i] = b.exposure_limit_steps[i]
-        out[INFORMED_VOLUME * stride + i] = b.informed_volume[i]
-        out[INFORMED_PNL * stride + i] = b.informed_pnl[i]
-        out[FINAL_MID * stride + i] = b.mid[i]
-        out[FINAL_PROBABILITY * stride + i] = b.probability[i]
-        out[OUTCOME_ * stride + i] = b.outcome[i] if s.bounded else NAN
+        told[OUTAGES * LANES + i] = b.outages[i]
+        told[INVENTORY_LIMIT_STEPS * LANES + i] = b.inventory_limit_steps[i]
+        told[EXPOSURE_LIMIT_STEPS * LANES + i] = b.exposure_limit_steps[i]
+        told[INFORMED_VOLUME * LANES + i] = b.informed_volume[i]
+        told[INFORMED_PNL * LANES + i] = b.informed_pnl[i]
+        told[FINAL_MID * LANES + i] = b.mid[i]
+        told[FINAL_PROBABILITY * LANES + i] = b.probability[i]
+        told[OUTCOME_ * LANES + i] = b.outcome[i] if s.bounded else NAN
+    for row in range(ROWS):
+        memcpy(out + row * stride, told + row * LANES, lanes * sizeof(double))
 
 
-cdef struct Day:
-    # the settings as they are now, and which piece of the schedule that is; without one they never change
-    Settings now
-    const Settings* current
-    Py_ssize_t piece
-
-
-cdef inline void begin_day(Day* day, const Settings* s, const Tables* t) noexcept nogil:
-    day.piece = -1
-    day.current = s
-    if t.pieces:
-        day.now = s[0]
-        day.current = &day.now
-
-
-cdef inline void follow_day(Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
-    if t.pieces:
-        day.piece = follow_schedule(&day.now, t, day.piece, step)
-
-
-cdef inline bint news_ahead(const Day* day, const Tables* t, Py_ssize_t step) noexcept nogil:
-    """Whether a scheduled jump lies within the steps that are drawn together."""
-    return t.pieces > 0 and news_until(t, day.piece, step + 4)
+include "kernel/day.pxi"
 
 
 cdef bint run_block(
@@ -257,7 +250,7 @@ cdef bint run_block(
             draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news_ahead(&day, t, step))
         if not run_step(b, day.current, t, w, step, trace, traced):
             return False
-        end_step(b, s, step, trace, traced)
+        end_step(b, s, w, step, trace, traced)
     return True
 
 
@@ -275,7 +268,8 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
     """Lay out the windows that a market needs, each a multiple of 64 bytes; returns where they end."""
     cdef Py_ssize_t ring = LANES * sizeof(float)
     w.filled_signed = w.filled_total = w.volume_ring = NULL
-    w.loss_ring = w.view = NULL
+    w.loss_ring = w.view = w.checkpoints = NULL
+    w.checkpoint_count = w.checkpoint_lanes = 0
     w.call = NULL
     if s.policy == CUSTOM:
         w.view = <double*>at
@@ -299,6 +293,11 @@ cdef Block* place_block(char* at, const Settings* s, Windows* w) noexcept nogil:
     """Lay out a block in the next block_size bytes."""
     place_windows(at + ((sizeof(Block) + 63) & ~<uintptr_t>63), s, w)
     return <Block*>at
+
+
+cdef bint has_rows(double[:, :] out):
+    """Whether the rows of an array can be written to as they lie."""
+    return out.strides[1] == sizeof(double) or out.shape[1] == 1
 
 
 cdef class Plan:
@@ -354,15 +353,19 @@ cdef class Plan:
                 self.tables.custom.function = <QuoteFunction>PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
 
     def run(
-        self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, ::1] trace=None, int[::1] stop=None
+        self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, ::1] trace=None, int[::1] stop=None,
+        double[:, :, ::1] checkpoints=None,
     ):
         """Simulate ``out.shape[1]`` paths from `first_path` into `out` (METRIC_ROWS, paths), the GIL released.
 
+        out : the columns of an array; each row of them contiguous.
         trace : (paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
         stop : one int; once another thread sets it, the run ends early and `out` is not to be used.
+        checkpoints : (paths, at most steps, len(CHECKPOINT_COLUMNS)), filled for all paths.
         """
         cdef const Settings* s = &self.settings
-        cdef Py_ssize_t paths = out.shape[1], first = 0, lanes, traced = 0, left
+        cdef Py_ssize_t paths = out.shape[1], stride = out.strides[0] // sizeof(double)
+        cdef Py_ssize_t first = 0, lanes, traced = 0, left
         cdef char* memory
         cdef Block* b
         cdef Windows w
@@ -370,8 +373,14 @@ cdef class Plan:
         cdef PolicyCall call = None
         cdef bint whole = True
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
-        if out.shape[0] != ROWS or (trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)):
+        if out.shape[0] != ROWS or not has_rows(out) or (
+            trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)
+        ):
             raise ValueError("the output arrays do not have the core's shape")
+        if checkpoints is not None and (
+            checkpoints.shape[0] != paths or checkpoints.shape[1] > s.steps or checkpoints.shape[2] != CHECKPOINT_ROWS
+        ):
+            raise ValueError("the checkpoints do not have the core's shape")
         if paths == 0:
             return
         if trace is not None:
@@ -391,8 +400,10 @@ cdef class Plan:
                 left = max(<Py_ssize_t>0, min(traced - first, lanes))
                 if left:
                     rows = &trace[first, 0, 0]
+                if checkpoints is not None and checkpoints.shape[1]:
+                    keep_checkpoints(&w, &checkpoints[first, 0, 0], checkpoints.shape[1], lanes)
                 whole = run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
-                close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
+                close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 first += lanes
             free(memory)
         if call is not None and call.error is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "Chunk", "Plan", "decode", "encode", "plan", "segments"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The most path-steps in a chunk, 0.1 s of one core or less: what tasks are packed of, and what the last ones
 # to run differ by. In a small study less, to keep all cores busy to the end; in a huge one more, so that the
@@ -42,14 +42,16 @@ _CHUNKS, _CHUNKS_WANTED = 128, 250_000
 # A point that is less than this share of the study, up to half a second of work, is not cut all the same: its
 # worker can then summarise it, and no values need be kept for it.
 _SHARES, _LARGEST_SHARE = 256, 64_000_000
-# 30 MB of metrics: what a worker holds of a chunk of short paths.
-_ROWS = 131_072
+# 30 MB of metrics: what a worker holds of a chunk of short paths; and 6 MB of what is kept of its points.
+_ROWS, _POINTS = 131_072, 256
 # Ranges of paths start at multiples of the first, which the core's blocks and the summary's divide; of very
 # long paths, at multiples of the second.
 _PATHS, _LONG_PATHS = 4096, 256
 _CHUNKS_AT_MOST = 2_000_000
 # The most rows in a compacted file, some 120 MB, and in one of its row groups: what reading a path must read.
 _SEGMENT_ROWS = 1_048_576
+# The most points in one: 50 MB of what is kept of them, while they are put together.
+_SEGMENT_POINTS = 2048
 _GROUP_ROWS = 65_536
 
 FloatArray = npt.NDArray[np.float64]
@@ -104,12 +106,15 @@ class Plan(Sequence[Chunk]):
         Rows before each chunk, and in all.
     path_step_ends : ndarray of shape (chunks + 1,)
         Path-steps before each chunk, and in all.
+    point_ends : ndarray of shape (chunks + 1,)
+        Points before each chunk, a point of several chunks counted in each.
     """
 
     def __init__(self, table: array[int]) -> None:
         self._table: IntArray = np.array(table, dtype=np.int64).reshape(-1, 5)
         self.row_ends: IntArray = np.concatenate([[0], np.cumsum(self._table[:, 1] * self._table[:, 3])])
         self.path_step_ends: IntArray = np.concatenate([[0], np.cumsum(self._table[:, 4])])
+        self.point_ends: IntArray = np.concatenate([[0], np.cumsum(self._table[:, 1])])
 
     def __len__(self) -> int:
         """Return how many chunks there are."""
@@ -186,7 +191,7 @@ def plan(
     """
     chosen = range(study.count) if points is None else points
     # A table's width: with several markets each has its columns.
-    most_rows = max(_ROWS * len(NAMES) // len(study.metrics), 1)
+    most_rows, most_points = (max(most * len(NAMES) // len(study.metrics), 1) for most in (_ROWS, _POINTS))
     paths = study.paths if paths is None else paths
     costs = [paths * steps for steps in study.all_steps(chosen)]
     path_steps = sum(costs)
@@ -203,7 +208,8 @@ def plan(
     for point, cost in zip(chosen, costs, strict=True):
         # Points of a chunk follow one another.
         apart = point != first + packed
-        if packed and (apart or packed_steps + cost > target or (packed + 1) * paths > most_rows):
+        full = packed == most_points or (packed + 1) * paths > most_rows
+        if packed and (apart or full or packed_steps + cost > target):
             table.extend((first, packed, first_path, paths, packed_steps))
             packed, packed_steps = 0, 0
         if cost > whole or paths > most_rows:
@@ -243,7 +249,10 @@ def segments(plan: Plan) -> Iterator[tuple[int, int]]:
     starts = plan.first_of_points()
     first = 0
     while first < len(plan):
-        stop = int(np.searchsorted(plan.row_ends, plan.row_ends[first] + _SEGMENT_ROWS, side="right")) - 1
+        stop = min(
+            int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
+            for ends, most in ((plan.row_ends, _SEGMENT_ROWS), (plan.point_ends, _SEGMENT_POINTS))
+        )
         stop = max(stop, first + 1)
         if stop < len(plan):
             whole = int(starts[np.searchsorted(starts, stop, side="right") - 1])

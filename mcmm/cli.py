@@ -3,7 +3,7 @@
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
 files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible and 4 undecided
 (calibrate), 130 interrupted. The commands about sweeps are in `mcmm.sweep_commands`, that about limits in
-`mcmm.calibrate_commands`.
+`mcmm.calibrate_commands`, report in `mcmm.report_command`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mcmm import __version__, calibrate_commands, sweep_commands
+from mcmm import __version__, calibrate_commands, report_command, sweep_commands
 from mcmm.arguments import (
     JobsOption,
     PolicyOption,
@@ -77,6 +77,7 @@ def _mcmm(
 
 sweep_commands.add_to(app)
 calibrate_commands.add_to(app)
+report_command.add_to(app)
 
 
 @app.command(
@@ -185,47 +186,6 @@ def simulate(
     for path in (out, trace_out):
         if path is not None:
             typer.echo(f"wrote {path}")
-
-
-@app.command(
-    epilog=(
-        "Examples:\n\n"
-        "  mcmm report runs/quickstart\n\n"
-        "  mcmm report runs/quickstart --html ~/quickstart.html\n\n"
-        "  mcmm report paths.parquet"
-    )
-)
-def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A sweep's run directory, or paths.parquet of a simulation.")
-    ],
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", help="Where to write the page; RUN/report.html if not given."),
-    ] = None,
-    policy: PolicyOption = None,
-) -> None:
-    """Report a stored run again: in the terminal and, for a sweep, as one self-contained HTML page."""
-    if run.suffix == ".parquet" and not run.is_dir():
-        from mcmm.simulation import Simulation
-
-        if html is not None:
-            raise InputError("--html: there is a page for a sweep's run directory only")
-        _print_simulation(Simulation.load(run))
-        return
-    if run.is_file():
-        raise InputError(
-            f"{run}: must be a sweep's run directory, or a .parquet file of `mcmm simulate --out`"
-        )
-    from mcmm.reports import report as make_report
-    from mcmm.store import SweepResult
-
-    page = html if html is not None else run / "report.html"
-    result = SweepResult.load(run, policy)
-    result.study.quoted_by(policy)
-    check_output(page)
-    make_report(result, html=page)
-    typer.echo(f"wrote {page}")
 
 
 @app.command(

@@ -48,6 +48,7 @@ def simulate(
     first_path: int = 0,
     jobs: int = 1,
     trace_paths: int = 0,
+    checkpoints: int = 0,
     orders: pd.DataFrame | None = None,
     policy: object = None,
     progress: Callable[[int, int], object] | None = None,
@@ -68,6 +69,9 @@ def simulate(
         Threads; -1 for one a core. It changes no value.
     trace_paths : int
         How many of the first paths to record step by step.
+    checkpoints : int
+        At how many equally spaced steps to record every path: pnl, drawdown, inventory and spread after step
+        ceil(k steps / checkpoints) - 1 for k = 1, 2, .., so that the last is the path's end. At most steps.
     orders : DataFrame, optional
         Replay these orders in place of random takers: columns ``step``, ``side`` (+1 buys, -1 sells),
         ``size`` and, if wanted, ``limit`` (dollars) and ``fair`` (what the fair value moves to at the end of
@@ -104,6 +108,11 @@ def simulate(
         most = _MAX_TRACED // (path_steps * len(core.TRACE_COLUMNS))
         of = f" of {scenario.market_count} markets" if scenario.markets else ""
         raise InputError(f"trace_paths: must be <= {most} with {scenario.steps} steps{of}, got {trace_paths}")
+    _whole("checkpoints", checkpoints, 0, scenario.steps)
+    width = scenario.market_count * len(core.CHECKPOINT_COLUMNS)
+    if checkpoints * paths * width > _MAX_TRACED:
+        most = _MAX_TRACED // (paths * width)
+        raise InputError(f"checkpoints: must be <= {most} with {paths} paths, got {checkpoints}")
     if jobs != -1:
         _whole("jobs", jobs, 1, 1024)
     if orders is not None:
@@ -116,23 +125,18 @@ def simulate(
     values = np.empty((len(names), paths))
     shape = (trace_paths, scenario.steps, len(core.TRACE_COLUMNS))
     trace = np.empty((len(scenario.markets), *shape) if scenario.markets else shape)
+    shape = (paths, checkpoints, len(core.CHECKPOINT_COLUMNS))
+    marks = np.empty((len(scenario.markets), *shape) if scenario.markets else shape)
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    _run(plan, seed, first_path, values, trace, path_steps, cores() if jobs == -1 else jobs, progress)
+    _run(plan, seed, first_path, values, trace, marks, path_steps, cores() if jobs == -1 else jobs, progress)
     seconds = time.perf_counter() - clock
     return Simulation(
         scenario=scenario,
         seed=int(seed),
         first_path=int(first_path),
         values=values,
-        trace_values={
-            # Path by path, and market by market of each.
-            name: np.ascontiguousarray(
-                trace[..., column].swapaxes(0, 1) if scenario.markets else trace[..., column]
-            )
-            for column, name in enumerate(core.TRACE_COLUMNS)
-        }
-        if trace_paths
-        else None,
+        trace_values=_by_name(trace, core.TRACE_COLUMNS, scenario) if trace_paths else None,
+        checkpoint_values=_by_name(marks, core.CHECKPOINT_COLUMNS, scenario) if checkpoints else None,
         provenance={
             "mcmm": mcmm.__version__,
             "schema": SCHEMA_VERSION,
@@ -248,6 +252,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _by_name(
+    values: NDArray[np.float64], names: tuple[str, ...], scenario: Scenario
+) -> dict[str, NDArray[np.float64]]:
+    """Return what the core wrote by column, path by path, and market by market of each."""
+    columns = ((name, values[..., place]) for place, name in enumerate(names))
+    return {
+        name: np.ascontiguousarray(column.swapaxes(0, 1) if scenario.markets else column)
+        for name, column in columns
+    }
+
+
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
         raise InputError(f"{name}: must be a whole number >= {low} and <= {high}, got {value!r}")
@@ -259,6 +274,7 @@ def _run(
     first_path: int,
     values: NDArray[np.float64],
     trace: NDArray[np.float64],
+    checkpoints: NDArray[np.float64],
     path_steps: int,
     jobs: int,
     progress: Callable[[int, int], object] | None,
@@ -268,9 +284,8 @@ def _run(
     stop = np.zeros(1, dtype=np.int32)
 
     def one(begin: int, end: int) -> int:
-        part = np.empty((values.shape[0], end - begin))
-        plan.run(seed, first_path + begin, part, trace[..., begin:end, :, :], stop)
-        values[:, begin:end] = part
+        kept = checkpoints[..., begin:end, :, :]
+        plan.run(seed, first_path + begin, values[:, begin:end], trace[..., begin:end, :, :], stop, kept)
         return end - begin
 
     size = max(_SLICE // path_steps // core.BLOCK, 1) * core.BLOCK

@@ -24,8 +24,8 @@ _RATE = 50e6
 _MEMORY = 0.8
 # What is left is shared out so that each worker still gets this many tasks: they then end together.
 _TASKS_LEFT = 3
-# The most rows of a task that keeps them: 60 MB.
-_ROWS = 262_144
+# The most rows of a task that keeps them, 60 MB, and the most points, 25 MB of what is kept of them.
+_ROWS, _POINTS = 262_144, 1024
 
 
 def task_seconds(workers: int) -> float:
@@ -92,10 +92,11 @@ class Packer:
         first = self._next + skipped
         share = self._path_steps / (_TASKS_LEFT * self._workers)
         wanted = min(task_seconds(self._workers) * self.rate, share)
-        ends, rows = self._plan.path_step_ends, self._plan.row_ends
+        ends, rows, points = self._plan.path_step_ends, self._plan.row_ends, self._plan.point_ends
         stop = min(
             int(np.searchsorted(ends, ends[first] + wanted, side="right")) - 1,
             int(np.searchsorted(rows, rows[first] + _ROWS, side="right")) - 1,
+            int(np.searchsorted(points, points[first] + _POINTS, side="right")) - 1,
             int(self._fences[np.searchsorted(self._fences, first, side="right")]),
         )
         stop = max(stop, first + 1)

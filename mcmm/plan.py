@@ -149,7 +149,9 @@ def make_plan(
     portfolio = scenario.portfolio
     has_breaker = portfolio.drawdown_limit != math.inf
     plans = [
-        _market_plan(market, given.get(name), policy, 256 * place, has_breaker)
+        _market_plan(
+            market, given.get(name), policy, 256 * place, has_breaker, portfolio.exposure_limit != math.inf
+        )
         for place, (name, market) in enumerate(scenario.by_market().items())
     ]
     fields: dict[str, float] = {
@@ -172,8 +174,12 @@ def _market_plan(
     policy: Policy | None,
     labels: int = 0,
     may_trip: bool = False,
+    shares_exposure: bool = False,
 ) -> core.Plan:
-    """Return the core's plan of one market; `may_trip`: a breaker beyond its own can trip it."""
+    """Return the core's plan of one market.
+
+    `may_trip`: a breaker beyond its own can trip it; `shares_exposure`: so does a limit on its exposure.
+    """
     steps, market, flow, fees = scenario.steps, scenario.market, scenario.flow, scenario.fees
     quoting, risk, recovery = scenario.quoting, scenario.risk, scenario.recovery
     bounded, grid = scenario.bounded, scenario.ticks > 0
@@ -191,6 +197,29 @@ def _market_plan(
     has_loss_limit, has_volume_limit = risk.loss_limit != math.inf, risk.volume_limit != math.inf
     has_breaker = risk.drawdown_limit != math.inf or has_loss_limit or has_volume_limit or may_trip
     has_outages = recovery.disconnect_rate > 0.0
+    keeps_quotes = (recovery.stale_quotes and has_outages) or any(p.quotes == "rest" for p in day.pauses)
+    ramps = recovery.ramp_steps > 0 and (
+        has_outages or bool(day.pauses) or (has_breaker and risk.breaker_action == "pause")
+    )
+    # Where nothing else can act on a quote, a fill or a mark, its phase is one pass over the lanes.
+    quotes_at_once = (
+        quoting.policy == "adaptive"
+        and grid
+        and flow.model != "intensity"
+        and quoting.volatility_factor == 0.0
+        and quoting.reference_weight == 0.0
+        and risk.exposure_limit == math.inf
+        and risk.close_steps == 0
+        and (not limited or quoting.quote_size <= risk.inventory_limit < 2**49 / quoting.quote_size)
+        and not (keeps_quotes or ramps or shares_exposure)
+    )
+    if flow.model == "intensity":
+        fills_at_once = quoting.policy in ("symmetric", "avellaneda_stoikov") and not moves_mid
+        fills_at_once = fills_at_once and fees.maker_rate == 0.0 and not keeps_quotes
+    else:
+        fills_at_once = flow.model == "takers" and quoting.policy != "lmsr" and not keeps_quotes
+        fills_at_once = fills_at_once and (flow.informed_know == "probability" or not flow.informed_fraction)
+    marks_plainly = fees.maker_rate == 0.0 and not (has_breaker and risk.breaker_action == "flatten")
     fields: dict[str, float] = {
         "steps": steps,
         "labels": labels,
@@ -282,15 +311,25 @@ def _market_plan(
         "pause_steps": float(risk.pause_steps),
         "unwind_slippage": risk.unwind_slippage,
         "may_stop": has_breaker or has_outages or bool(day.pauses),
-        "ramps": recovery.ramp_steps > 0
-        and (has_outages or bool(day.pauses) or (has_breaker and risk.breaker_action == "pause")),
+        "ramps": ramps,
         "stale_quotes": recovery.stale_quotes and has_outages,
         "disconnect_bound": bound(recovery.disconnect_rate),
         "outage_steps": float(recovery.outage_steps),
         "ramp_extra": recovery.conservative_multiplier - 1.0,
         "ramp_steps": float(recovery.ramp_steps),
-        "keeps_quotes": (recovery.stale_quotes and has_outages)
-        or any(pause.quotes == "rest" for pause in day.pauses),
+        "keeps_quotes": keeps_quotes,
+        "quotes_at_once": quotes_at_once,
+        "fills_at_once": fills_at_once,
+        "marks_plainly": marks_plainly,
+        "marks_at_once": marks_plainly
+        and has_breaker
+        and not (has_loss_limit or has_volume_limit)
+        and risk.exposure_limit == math.inf
+        and risk.mark == "mid"
+        and risk.drawdown_baseline == "peak"
+        and risk.breaker_action == "halt"
+        and quoting.policy != "custom",
+        "stays_revised": not (has_outages or day.pauses or risk.breaker_action == "pause"),
         "venue_paused": False,
         "venue_cancels": False,
         "venue_resumes": False,

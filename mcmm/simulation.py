@@ -23,6 +23,7 @@ import numpy as np
 from mcmm.columns import metric_moments, quantile_columns, tail_columns
 from mcmm.errors import InputError
 from mcmm.files import from_json, to_json, write_whole
+from mcmm.frames import as_whole, checkpoint_steps, steps_frame
 from mcmm.metrics import HALT_REASONS, NAMES, metric_of
 from mcmm.moments import FloatArray
 from mcmm.scenario import Scenario
@@ -44,8 +45,6 @@ SCHEMA_VERSION = 1
 """Of saved files; raised when a file of before could no longer be read as it was meant."""
 
 _BREAKERS = ("drawdown", "loss", "volume")
-_WHOLE_IN_TRACE = frozenset({"bid_size", "ask_size", "side", "fill", "bought", "sold", "inventory"})
-_FLAGS_IN_TRACE = frozenset({"quoting", "halted"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +66,9 @@ class Simulation:
     trace_values : dict of str to ndarray of shape (traced paths, steps), optional
         Every step of the first paths, by column of `trace`; with several markets of shape (traced paths,
         markets, steps).
+    checkpoint_values : dict of str to ndarray of shape (paths, checkpoints), optional
+        Every path at equally spaced steps, by column of `checkpoints`; with several markets of shape (paths,
+        markets, checkpoints).
     provenance : dict, optional
         What made the values: versions, machine, time.
 
@@ -81,6 +83,7 @@ class Simulation:
     first_path: int
     values: FloatArray
     trace_values: dict[str, FloatArray] | None = None
+    checkpoint_values: dict[str, FloatArray] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,6 +98,11 @@ class Simulation:
                 of = f"{markets} markets, " if markets else ""
                 rule = f"must have shape (<= {values.shape[1]} paths, {of}{self.scenario.steps} steps)"
                 raise InputError(f"trace_values: {name} {rule}, got {steps.shape}")
+        for name, marks in (self.checkpoint_values or {}).items():
+            markets_of = (markets,) if markets else ()
+            if marks.shape[:-1] != (values.shape[1], *markets_of) or marks.shape[-1] > self.scenario.steps:
+                rule = f"must have shape ({values.shape[1]} paths, .., <= {self.scenario.steps} steps)"
+                raise InputError(f"checkpoint_values: {name} {rule}, got {marks.shape}")
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
 
@@ -157,24 +165,31 @@ class Simulation:
         InputError
             If no path was traced.
         """
-        import pandas as pd
-
         if not self.trace_values:
             raise InputError("trace: no path was traced; simulate with trace_paths=K to record the first K")
-        traced, *markets, steps = next(iter(self.trace_values.values())).shape
-        count = markets[0] if markets else 1
-        numbers = np.arange(self.first_path, self.first_path + traced)
-        columns: dict[str, Any] = {"path": np.repeat(numbers, count * steps)}
-        if markets:
-            codes = np.tile(np.repeat(np.arange(count), steps), traced)
-            columns["market"] = pd.Categorical.from_codes(codes, pd.Index(self.scenario.market_names))
-        columns["step"] = np.tile(np.arange(steps), traced * count)
-        for name, values in self.trace_values.items():
-            if name in _FLAGS_IN_TRACE:
-                columns[name] = values.ravel() != 0.0
-            else:
-                columns[name] = _as_whole(values.ravel()) if name in _WHOLE_IN_TRACE else values.ravel()
-        return pd.DataFrame(columns)
+        return steps_frame(self.trace_values, self.first_path, self.scenario.market_names)
+
+    @cached_property
+    def checkpoints(self) -> pd.DataFrame:
+        """Every path at equally spaced steps.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``path``, with several markets ``market``, ``step`` (the one whose end is recorded; the
+            last is the path's), ``pnl`` (at the mid) and ``drawdown`` (at risk.mark) in dollars,
+            ``inventory`` in contracts and ``spread``, ask less bid as the step's taker saw them, NaN without
+            a quote.
+
+        Raises
+        ------
+        InputError
+            If none were recorded.
+        """
+        if not self.checkpoint_values:
+            raise InputError("checkpoints: none were recorded; simulate with checkpoints=K to record K")
+        steps = checkpoint_steps(self.scenario.steps, next(iter(self.checkpoint_values.values())).shape[-1])
+        return steps_frame(self.checkpoint_values, self.first_path, self.scenario.market_names, steps)
 
     def summary(
         self,
@@ -328,7 +343,13 @@ class Simulation:
         mark = _mark(table, source)
         scenario = Scenario.loads(mark["scenario"], source=f"{source}: scenario")
         values = _values(table, mark["first_path"], source, scenario.columns)
-        return cls(scenario, mark["seed"], mark["first_path"], values, None, from_json(mark["provenance"]))
+        return cls(
+            scenario,
+            mark["seed"],
+            mark["first_path"],
+            values,
+            provenance=from_json(mark["provenance"]),
+        )
 
 
 def _frame(run: Simulation) -> pd.DataFrame:
@@ -341,13 +362,8 @@ def _frame(run: Simulation) -> pd.DataFrame:
         if (metric := metric_of(name)).name == "halt_reason":
             columns[name] = pd.Categorical.from_codes(row.astype(np.int8), categories=pd.Index(HALT_REASONS))
         else:
-            columns[name] = _as_whole(row) if metric.whole else row
+            columns[name] = as_whole(row) if metric.whole else row
     return pd.DataFrame(columns, index=index)
-
-
-def _as_whole(row: FloatArray) -> Any:
-    """Return the row as int64, or as it is where NaN or infinity have no place there."""
-    return row.astype(np.int64) if np.isfinite(row).all() else row
 
 
 def _version(run: Simulation) -> str:

@@ -33,6 +33,7 @@ def test_every_path_is_in_one_chunk(points: int, paths: int, steps: list[int]) -
         assert chunk.path_steps == sum(study.steps_at(point) * chunk.paths for point in chunk.range)
         assert chunk.points == 1 or chunk.paths == paths
         assert chunk.rows <= chunks._ROWS
+        assert chunk.points <= chunks._POINTS
         assert chunk.first_path % 256 == 0
         for point in chunk.range:
             assert chunk.first_path == seen[point]
@@ -50,6 +51,7 @@ def test_every_path_is_in_one_chunk(points: int, paths: int, steps: list[int]) -
         (10, 100_000, 1, 10, 100_000),  # rows bound chunks of short paths
         (2, 5000, 20_000, 14, 16_000_000),  # long paths are split too
         (6, 300, 50, 1, 90_000),
+        (10_000, 2, 5, 40, 2560),  # points bound chunks of few paths
     ],
 )
 def test_chunks_are_of_the_stated_size(points: int, paths: int, steps: int, count: int, largest: int) -> None:

@@ -74,6 +74,14 @@ def test_many_workers_get_longer_tasks() -> None:
     assert task_seconds(1000) == 5.0
 
 
+def test_a_task_of_short_points_has_a_bounded_number_of_them() -> None:
+    made = cut(10_000, 2, 5)
+    found = packer(made, np.ones(len(made), dtype=bool), workers=1)
+    taken = [int(made.point_ends[stop] - made.point_ends[first]) for first, stop in tasks(found)]
+    assert sum(taken) == 10_000
+    assert max(taken) == packing._POINTS
+
+
 def test_no_task_crosses_a_segment() -> None:
     made = cut(10_000, 1000, 500)
     ends = [stop for _, stop in segments(made)]

@@ -41,9 +41,7 @@ def test_from_the_beginning_it_is_the_simulation(metric: str) -> None:
     assert 0.0 < level < rows.max()
 
 
-@pytest.mark.parametrize(
-    "tables", [BUSY, {"steps": 150}, {"steps": 90, "flow": {"model": "intensity"}}]
-)
+@pytest.mark.parametrize("tables", [BUSY, {"steps": 150}, {"steps": 90, "flow": {"model": "intensity"}}])
 def test_a_path_resumed_with_its_own_draws_goes_on_as_if_it_had_never_stopped(tables: dict[str, Any]) -> None:
     """The whole state is copied: with the same seed and place, what follows is the same path, bit for bit."""
     scenario = mcmm.Scenario(**tables)

@@ -124,7 +124,7 @@ def test_what_the_directory_holds(finished: SweepResult) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest) == sorted(manifest)
     assert manifest["study"]["scenario"]["risk"]["exposure_limit"] == "inf"
-    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (2, 7, 6)
+    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (3, 7, 6)
     points = pd.read_parquet(folder / "points.parquet").set_index("point")
     pd.testing.assert_frame_equal(points, finished.points, check_index_type=False)
     (path,) = chunk_files(folder)
@@ -298,7 +298,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: rewrite(run, points_digest=None), "is damaged"),
         (lambda run: rewrite(run, points_digest="0"), "points.parquet: is damaged"),
         (lambda run: rewrite(run, mcmm=None), "is damaged"),
-        (lambda run: rewrite(run, schema=3), "has schema version 3"),
+        (lambda run: rewrite(run, schema=2), "has schema version 2"),
         (lambda run: (run / "manifest.json").unlink(), "manifest.json"),
     ],
 )

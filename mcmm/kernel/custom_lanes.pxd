@@ -24,11 +24,11 @@ cdef inline void open_state(double* rows) noexcept nogil:
 
 cdef inline void show_books(Block* b, const Settings* s, double* rows) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double unit = s.unit
+    cdef double unit = s.unit, per_limit = s.per_limit
     for i in range(LANES):
         rows[V_MID * LANES + i] = b.mid[i]
         rows[V_INVENTORY * LANES + i] = b.inventory[i]
-        rows[V_USAGE * LANES + i] = b.usage[i]
+        rows[V_USAGE * LANES + i] = b.inventory[i] * per_limit
         rows[V_IMBALANCE * LANES + i] = b.imbalance[i]
     for i in range(LANES):
         rows[V_PNL * LANES + i] = pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.mid[i], b.fees[i])

@@ -75,25 +75,65 @@ cdef inline void move_to(Block* b, const Settings* s, double p) noexcept nogil:
         b.mid[i] = p if follows else b.mid[i]
 
 
-cdef inline void mark(Block* b, const Settings* s, bint fair, bint watched) noexcept nogil:
-    """Peaks, drawdowns and largest exposure; watched: a breaker or a limit looks at the mark itself."""
+cdef inline void mark(Block* b, const Settings* s, bint fair, bint watched, bint plain) noexcept nogil:
+    """Peaks, drawdowns and largest exposure.
+
+    watched: a breaker or a limit looks at the mark itself; plain: there are no fees, and nothing is ever unwound.
+    """
     cdef Py_ssize_t i
-    cdef double unit = s.unit, pnl, pnl_fair, exposure
+    cdef double unit = s.unit, cash, inventory, pnl, pnl_fair, exposure
     for i in range(LANES):
-        pnl_fair = pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.probability[i], b.fees[i])
+        inventory = b.inventory[i]
+        if plain:
+            cash = b.cash[i] * unit
+            pnl_fair = cash + inventory * b.probability[i]
+        else:
+            cash = b.cash[i] * unit + b.unwind_cash[i]
+            pnl_fair = (cash + inventory * b.probability[i]) - b.fees[i]
         b.peak_fair[i] = maximum(b.peak_fair[i], pnl_fair)
         b.max_drawdown_fair[i] = maximum(b.max_drawdown_fair[i], b.peak_fair[i] - pnl_fair)
         pnl = pnl_fair
         if not fair:
-            pnl = pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.mid[i], b.fees[i])
+            pnl = cash + inventory * b.mid[i] if plain else (cash + inventory * b.mid[i]) - b.fees[i]
             b.peak[i] = maximum(b.peak[i], pnl)
             b.max_drawdown[i] = maximum(b.max_drawdown[i], b.peak[i] - pnl)
-        exposure = exposure_at(b.inventory[i], b.probability[i] if fair else b.mid[i])
+        exposure = exposure_at(inventory, b.probability[i] if fair else b.mid[i])
         b.max_exposure[i] = maximum(b.max_exposure[i], exposure)
-        b.max_inventory[i] = maximum(b.max_inventory[i], absolute(b.inventory[i]))
+        b.max_inventory[i] = maximum(b.max_inventory[i], absolute(inventory))
         if watched:
             b.marked[i] = pnl
             b.exposure[i] = exposure
+
+
+cdef inline bint mark_and_halt(Block* b, const Settings* s) noexcept nogil:
+    """mark at the mid with a drawdown breaker from the peak that ends the quoting: whether it trips anywhere.
+
+    Where it does, `check` is to say so lane by lane: what it measures from is the peak.
+    """
+    cdef Py_ssize_t i
+    cdef double unit = s.unit, limit = s.drawdown_limit, cash, inventory, pnl, pnl_fair, drawdown
+    cdef uint64_t any_trip = 0
+    for i in range(LANES):
+        inventory = b.inventory[i]
+        cash = b.cash[i] * unit
+        pnl_fair = cash + inventory * b.probability[i]
+        pnl = cash + inventory * b.mid[i]
+        b.peak_fair[i] = maximum(b.peak_fair[i], pnl_fair)
+        b.max_drawdown_fair[i] = maximum(b.max_drawdown_fair[i], b.peak_fair[i] - pnl_fair)
+        b.peak[i] = maximum(b.peak[i], pnl)
+        drawdown = b.peak[i] - pnl
+        b.max_drawdown[i] = maximum(b.max_drawdown[i], drawdown)
+        b.max_exposure[i] = maximum(b.max_exposure[i], exposure_at(inventory, b.mid[i]))
+        b.max_inventory[i] = maximum(b.max_inventory[i], absolute(inventory))
+        b.marked[i] = pnl
+        any_trip |= bits_of(1.0 if (drawdown >= limit) & (b.halted[i] == 0.0) else 0.0)
+    return any_trip != 0
+
+
+cdef inline void refer_to_peak(Block* b) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.reference[i] = b.peak[i]
 
 
 cdef inline void book(Block* b, const Settings* s) noexcept nogil:

@@ -10,9 +10,9 @@ cdef inline double shared_shock(double common_weight, double common, double own_
 
 cdef inline double exposure_share(double exposure_limit, double exposure, double markets) noexcept nogil:
     """Dollars that one market may add in this step to the exposure, summed over the markets, of the last mark."""
-    return maximum(0.0, (exposure_limit - exposure) / markets)
+    return maximum((exposure_limit - exposure) / markets, 0.0)
 
 
 cdef inline double addition_room(double share, double risked, double reducing) noexcept nogil:
     """Contracts that a share in dollars allows at `risked` dollars each, beyond those that only reduce."""
-    return exposure_room(share, risked) + maximum(0.0, reducing)
+    return exposure_room(share, risked) + maximum(reducing, 0.0)

@@ -65,11 +65,12 @@ cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize
         for m in range(markets):
             each = &members[m]
             trip_with_portfolio(each.block, each.settings, p, step)
+            each.block.revised = True
             if each.settings.action == PAUSE:
                 empty_windows(each.block, each.settings, &each.windows, step + 1)
     for m in range(markets):
         each = &members[m]
-        end_step(each.block, each.settings, step, each.trace, traced)
+        end_step(each.block, each.settings, &each.windows, step, each.trace, traced)
     return True
 
 
@@ -182,8 +183,8 @@ cdef class PortfolioPlan:
             raise ValueError("there must be a plan for each market")
 
     def run(
-        self, uint64_t seed, uint64_t first_path, double[:, ::1] out, double[:, :, :, ::1] trace=None,
-        int[::1] stop=None,
+        self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, :, ::1] trace=None,
+        int[::1] stop=None, double[:, :, :, ::1] checkpoints=None,
     ):
         """Simulate ``out.shape[1]`` paths into `out` ((1 + markets) * METRIC_ROWS, paths), the GIL released.
 
@@ -191,8 +192,10 @@ cdef class PortfolioPlan:
 
         trace : (markets, paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
         stop : as for Plan.run.
+        checkpoints : (markets, paths, at most steps, len(CHECKPOINT_COLUMNS)), filled for all paths.
         """
         cdef Py_ssize_t markets = self.settings.markets, paths = out.shape[1], first = 0, lanes, m, left = 0
+        cdef Py_ssize_t stride = out.strides[0] // sizeof(double)
         cdef Py_ssize_t size = sizeof(Portfolio) + 64, steps = (<Plan>self.plans[0]).settings.steps, traced = 0
         cdef Member* members
         cdef Portfolio* p
@@ -202,10 +205,15 @@ cdef class PortfolioPlan:
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
         cdef bint whole = True
         cdef list calls = []
-        if out.shape[0] != (1 + markets) * ROWS or (trace is not None and (
+        if out.shape[0] != (1 + markets) * ROWS or not has_rows(out) or (trace is not None and (
             trace.shape[0] != markets or trace.shape[2] != steps or trace.shape[3] != COLUMNS
         )):
             raise ValueError("the output arrays do not have the core's shape")
+        if checkpoints is not None and (
+            checkpoints.shape[0] != markets or checkpoints.shape[1] != paths or checkpoints.shape[2] > steps
+            or checkpoints.shape[3] != CHECKPOINT_ROWS
+        ):
+            raise ValueError("the checkpoints do not have the core's shape")
         if paths == 0:
             return
         if trace is not None:
@@ -240,8 +248,13 @@ cdef class PortfolioPlan:
                 if left:
                     for m in range(markets):
                         members[m].trace = &trace[m, first, 0, 0]
+                if checkpoints is not None and checkpoints.shape[2]:
+                    for m in range(markets):
+                        keep_checkpoints(
+                            &members[m].windows, &checkpoints[m, first, 0, 0], checkpoints.shape[2], lanes
+                        )
                 whole = run_portfolio(members, p, ps, seed, first_path + <uint64_t>first, left, stopping)
-                close_portfolio(members, p, seed, first_path + <uint64_t>first, &out[0, first], paths, lanes)
+                close_portfolio(members, p, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 first += lanes
             free(memory)
             free(members)

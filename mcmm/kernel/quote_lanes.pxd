@@ -5,16 +5,16 @@ branch-free, so that it compiles to vector code. Settings are read into locals f
 store to a lane changes them.
 """
 from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
 
 from mcmm.kernel.quoting cimport (
-    accumulating_size, adaptive_half_spread, ask_on_grid, ask_unbounded, ask_within, bid_on_grid, bid_unbounded,
-    bid_within, cost_of_one, exposure_room, given_trade, imbalance_of, inventory_risk, logit_sd, referred_mid,
-    reservation_price, threshold_sd, widened,
+    accumulating_size, accumulating_size_within, adaptive_half_spread, ask_on_grid, ask_unbounded, ask_within,
+    bid_on_grid, bid_unbounded, bid_within, cost_of_one, exposure_room, given_trade, imbalance_of, inventory_risk,
+    logit_sd, referred_mid, reservation_price, threshold_sd, widened,
 )
 from mcmm.kernel.recovery cimport outage_after, recovery_multiplier
 from mcmm.kernel.risk cimport unwind_price
-from mcmm.kernel.special cimport absolute, maximum, minimum
+from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum
 from mcmm.kernel.state cimport LANES, Block, Settings
 
 
@@ -112,8 +112,11 @@ cdef inline void refer(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil
 cdef inline void quote_adaptive(Block* b, const Settings* s) noexcept nogil:
     cdef Py_ssize_t i
     cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
+    cdef double per_limit = s.per_limit
     for i in range(LANES):
-        b.half[i] = adaptive_half_spread(half_base, imbalance_factor, b.imbalance[i], inventory_factor, b.usage[i])
+        b.half[i] = adaptive_half_spread(
+            half_base, imbalance_factor, b.imbalance[i], inventory_factor, b.inventory[i] * per_limit
+        )
 
 
 cdef inline void add_logit_sd(Block* b, const Settings* s) noexcept nogil:
@@ -266,8 +269,8 @@ cdef inline void cap_exposure(Block* b, const Settings* s) noexcept nogil:
 cdef inline void reduce_only(Block* b) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(LANES):
-        b.bid_size[i] = minimum(b.bid_size[i], maximum(0.0, -b.inventory[i]))
-        b.ask_size[i] = minimum(b.ask_size[i], maximum(0.0, b.inventory[i]))
+        b.bid_size[i] = minimum(b.bid_size[i], maximum(-b.inventory[i], 0.0))
+        b.ask_size[i] = minimum(b.ask_size[i], maximum(b.inventory[i], 0.0))
 
 
 cdef inline void rest(Block* b) noexcept nogil:
@@ -303,3 +306,58 @@ cdef inline void tally(Block* b, const Settings* s, bint gated) noexcept nogil:
         b.inventory_limit_steps[i] += quoted if absolute(b.inventory[i]) >= limit else 0.0
         if gated:
             b.quoted[i] += quoted
+
+
+cdef inline bint quote_at_once(
+    Block* b, const Settings* s, const float* oldest, bint limited, bint gated
+) noexcept nogil:
+    """All of an adaptive quote on the grid where nothing but the inventory limit and a halt acts on it, in one pass.
+
+    A quote_size within the limit needs no other bound: what it leaves on the accumulating side is within the room.
+    Returns whether some lane has reached the inventory limit, which count_limited is to count.
+    """
+    cdef Py_ssize_t i
+    cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
+    cdef double ticks = s.ticks, quote_size = s.quote_size, per_limit = s.per_limit
+    cdef double gone, signed, total, half, bid, ask, inventory, held, less, bid_size, ask_size, quoting
+    # Of positive numbers the bits are ordered as they are: the difference's sign tells which is larger.
+    cdef uint64_t below = bits_of(s.inventory_limit - 0.5), reached = 0
+    for i in range(LANES):
+        gone = oldest[i]
+        signed = b.window_signed[i] - gone
+        total = b.window_total[i] - absolute(gone)
+        b.window_signed[i] = signed
+        b.window_total[i] = total
+        inventory = b.inventory[i]
+        held = absolute(inventory)
+        half = adaptive_half_spread(
+            half_base, imbalance_factor, imbalance_of(signed, total), inventory_factor, held * per_limit
+        )
+        bid = bid_on_grid(b.mid[i] - half, ticks)
+        ask = ask_on_grid(b.mid[i] + half, ticks, bid)
+        bid_size = ask_size = quote_size
+        if limited:
+            less = accumulating_size_within(quote_size, per_limit, held)
+            bid_size = less if inventory > 0.0 else quote_size
+            ask_size = less if inventory < 0.0 else quote_size
+            reached |= below - bits_of(held)
+        b.bid[i] = bid
+        b.ask[i] = ask
+        if gated:
+            quoting = b.quoting[i]
+            b.bid_size[i] = bid_size * quoting
+            b.ask_size[i] = ask_size * quoting
+            b.spread_sum[i] += (ask - bid) * quoting
+            b.quoted[i] += quoting
+        else:
+            b.bid_size[i] = bid_size
+            b.ask_size[i] = ask_size
+            b.spread_sum[i] += ask - bid
+    return reached >> 63 != 0
+
+
+cdef inline void count_limited(Block* b, const Settings* s) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double limit = s.inventory_limit
+    for i in range(LANES):
+        b.inventory_limit_steps[i] += b.quoting[i] if absolute(b.inventory[i]) >= limit else 0.0

@@ -1,7 +1,7 @@
 """Quotes: model.md section 4. Prices in units of the grid where a name ends in _on_grid, else in dollars."""
 from mcmm.kernel.special cimport (
     absolute, ceil_whole, clip, exponential_less_one, floor_whole, logarithm_of_one_plus, logistic, maximum, minimum,
-    nearest, normal_density, normal_quantile, sign, softplus,
+    nearest, normal_density, normal_quantile, sign, softplus, with_sign_of,
 )
 
 
@@ -94,7 +94,8 @@ cdef inline double bid_on_grid(double price, double ticks) noexcept nogil:
 
 cdef inline double ask_on_grid(double price, double ticks, double bid) noexcept nogil:
     """The tick at or above a price, within [bid + 1 tick, 1 - 1 tick]."""
-    return maximum(ceil_whole(clip(price * ticks - 1e-9, 1.0, ticks - 1.0)), bid + 1.0)
+    # The bid is 1 tick at least: no need of a lower bound before it.
+    return maximum(ceil_whole(minimum(price * ticks - 1e-9, ticks - 1.0)), bid + 1.0)
 
 
 cdef inline double bid_unbounded(double price, double ticks) noexcept nogil:
@@ -118,9 +119,18 @@ cdef inline double accumulating_size(
     return near + (1.0 if product > near * inventory_limit else 0.0)
 
 
+cdef inline double accumulating_size_within(double quote_size, double per_limit, double inventory) noexcept nogil:
+    """The same where quote_size * limit < 2^49: ceil((quote_size * (limit - |inventory|) - 1/2) / limit).
+
+    The half keeps it away from whole numbers by more than all roundings together.
+    """
+    return ceil_whole((quote_size - 0.5 * per_limit) - absolute(inventory) * (quote_size * per_limit))
+
+
 cdef inline double whole_size(double size) noexcept nogil:
     """What a policy of one's own asked for, as whole contracts: rounded down, none for less than one or NaN."""
-    return floor_whole(minimum(maximum(size, 0.0), 1073741824.0))
+    # Not by maximum, of which a NaN would come out.
+    return floor_whole(minimum(size if size > 0.0 else 0.0, 1073741824.0))
 
 
 cdef inline double exposure_room(double exposure_limit, double risked) noexcept nogil:
@@ -128,15 +138,13 @@ cdef inline double exposure_room(double exposure_limit, double risked) noexcept 
     return floor_whole(minimum(exposure_limit / risked + 1e-9, 1125899906842624.0))
 
 
-cdef inline double mid_move(
-    double taker_volume, double imbalance, double usage,
-    double fill_slope, double imbalance_shade, double inventory_shade,
-    double defensive_threshold, double defensive_slope
-) noexcept nogil:
-    """What a fill does to the mid.
+cdef inline double defence(double usage, double defensive_threshold, double defensive_slope) noexcept nogil:
+    """defensive_shade * sign(u) * max(0, |u| - h) / (1 - h); defensive_slope = defensive_shade / (1 - h)."""
+    cdef double over = maximum(absolute(usage) - defensive_threshold, 0.0)
+    # Where usage is 0 nothing is over: no need of its sign.
+    return with_sign_of(defensive_slope * over, usage)
 
-    fill_slope = fill_shade / quote_size, defensive_slope = defensive_shade / (1 - h).
-    """
-    cdef double over = maximum(0.0, absolute(usage) - defensive_threshold)
-    cdef double follow = fill_slope * taker_volume + imbalance_shade * imbalance
-    return (follow - inventory_shade * usage) - (defensive_slope * over) * sign(usage)
+
+cdef inline double mid_move(double following, double leaning, double defending) noexcept nogil:
+    """What a fill does to the mid: it follows the taker and the imbalance, leans against the inventory, defends."""
+    return (following - leaning) - defending

@@ -10,4 +10,4 @@ cdef inline double outage_after(double down, bint drops, double outage_steps) no
 
 cdef inline double recovery_multiplier(double ramp, double ramp_extra, double ramp_steps) noexcept nogil:
     """rho on the j-th quoted step (j = ramp) after coming back; ramp_extra = conservative_multiplier - 1."""
-    return 1.0 + ramp_extra * maximum(0.0, 1.0 - ramp / ramp_steps)
+    return 1.0 + ramp_extra * maximum(1.0 - ramp / ramp_steps, 0.0)

@@ -15,7 +15,7 @@ cdef inline double exposure_at(double inventory, double mark) noexcept nogil:
 
 
 cdef inline double drawdown_from(double reference, double pnl) noexcept nogil:
-    return maximum(0.0, reference - pnl)
+    return maximum(reference - pnl, 0.0)
 
 
 cdef inline double unwind_price(

@@ -16,7 +16,7 @@ cdef extern from *:
 
 
 cdef inline float single_clip(float x, float low, float high) noexcept nogil:
-    cdef float raised = x if x > low else low
+    cdef float raised = low if x < low else x
     return raised if raised < high else high
 
 

@@ -103,6 +103,9 @@ cdef struct Settings:
     # risk
     bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
     bint has_loss_limit, has_volume_limit, has_breaker
+    # what lets phases be taken in one pass: quoting, a taker's fill, and marks
+    bint quotes_at_once, fills_at_once, marks_at_once, marks_plainly
+    bint stays_revised              # who may quote changes only where a breaker trips
     double inventory_limit, per_limit, exposure_limit, exposure_soft, passive_multiplier
     double drawdown_limit, loss_limit, volume_limit
     Py_ssize_t loss_window, volume_window, close_from
@@ -178,7 +181,6 @@ cdef struct Block:
     double cash[LANES]              # from fills, in units of the grid: exact
     double unwind_cash[LANES]       # dollars
     double fees[LANES]
-    double usage[LANES]             # u = inventory / inventory_limit
     # the imbalance window
     double window_signed[LANES]
     double window_total[LANES]
@@ -269,6 +271,7 @@ cdef struct Block:
     int32_t u_bid_hit[4][LANES]
     int32_t u_ask_hit[4][LANES]
     Portfolio* portfolio            # NULL: the only market
+    bint revised                    # who may quote may have changed since the last step
 
 cdef struct Windows:
     # rings of per-step rows, LANES wide; float holds a step's contracts exactly
@@ -279,3 +282,6 @@ cdef struct Windows:
     # a policy of one's own: what it sees and writes, and the Python call that stands in for a compiled one
     double* view
     void* call
+    # what is kept of the block's first paths at equally spaced steps, or NULL (kernel/checkpoints.pxi)
+    double* checkpoints
+    Py_ssize_t checkpoint_count, checkpoint_lanes

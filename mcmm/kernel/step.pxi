@@ -10,13 +10,13 @@ from libc.stdint cimport uint64_t
 from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
 from mcmm.kernel.draw_lanes cimport draw, draw_normals, draw_sizes, search_sizes
 from mcmm.kernel.mark_lanes cimport (
-    check, count_down, empty_windows, jump, mark, move_arithmetic, move_logit, move_threshold, move_to,
-    resolve_threshold, roll_loss, roll_volume, trip,
+    check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_logit, move_threshold,
+    move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip,
 )
 from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
-    add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, gate, hold_back, permit,
-    place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive,
+    add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, count_limited, gate, hold_back, permit,
+    place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive, quote_at_once,
     quote_avellaneda_stoikov, quote_plainly, quote_symmetric, reduce_only, refer, rest, resume, roll_window,
     size_by_inventory, size_unlimited, tally, unwind, widen,
 )
@@ -29,8 +29,8 @@ from mcmm.kernel.state cimport (
     LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
-    arrive, charge, deter, excite, fill, fill_at_cost, follow_order, follow_side, hit, learn, match, remember, reprice,
-    shade, take_bought, take_sold, use_up,
+    arrive, charge, deter, excite, fill, fill_at_cost, fill_both, follow_order, follow_side, hit, learn, learn_at_once,
+    match, remember, reprice, shade, take_bought, take_hits, take_sold, trade_at_once, use_up,
 )
 
 
@@ -70,6 +70,9 @@ cdef void draw_steps(
 
 cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
     """Connection, who may quote, and what a trip of the step before still has to close."""
+    if s.stays_revised and not b.revised:
+        return
+    b.revised = False
     if s.has_outages:
         connect(b, s, step & 3)
     if s.keeps_quotes:
@@ -150,6 +153,19 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
+    cdef bint reached
+    if s.quotes_at_once:
+        if s.has_inventory_limit and s.may_stop:
+            reached = quote_at_once(b, s, w.filled_signed + row, True, True)
+        elif s.has_inventory_limit:
+            reached = quote_at_once(b, s, w.filled_signed + row, True, False)
+        elif s.may_stop:
+            reached = quote_at_once(b, s, w.filled_signed + row, False, True)
+        else:
+            reached = quote_at_once(b, s, w.filled_signed + row, False, False)
+        if reached:
+            count_limited(b, s)
+        return True
     if s.keeps_quotes:
         rest(b)
     if s.moves_mid:
@@ -210,6 +226,8 @@ cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noex
             fill_at_cost(b, s, True)
         else:
             fill_at_cost(b, s, False)
+    elif s.fills_at_once:
+        pass
     elif some_informed:
         fill(b, s, True)
     else:
@@ -225,12 +243,22 @@ cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noex
         learn(b, s)
     elif s.policy == LMSR:
         reprice(b, s)
-    if s.moves_mid:
+    if s.moves_mid and w.filled_total == NULL:
+        learn_from(b, s, w, step)
+    elif s.moves_mid:
         remember(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
-        if s.imbalance_shade != 0.0:
-            shade(b, s, True)
-        else:
-            shade(b, s, False)
+        shade(b, s)
+
+
+cdef void learn_from(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    """What the fill of a step, the only one, does to the imbalance window and the mid."""
+    cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
+    if s.inventory_shade != 0.0:
+        learn_at_once(b, s, w.filled_signed + row, True, True)
+    elif s.imbalance_shade != 0.0:
+        learn_at_once(b, s, w.filled_signed + row, True, False)
+    else:
+        learn_at_once(b, s, w.filled_signed + row, False, False)
 
 
 cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
@@ -251,7 +279,11 @@ cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
         follow_side(b, s, False)
     if s.price_sensitivity > 0.0:
         deter(b, s, k)
-    if not s.has_informed:
+    if s.fills_at_once and s.has_informed:
+        trade_at_once(b, s, True)
+    elif s.fills_at_once:
+        trade_at_once(b, s, False)
+    elif not s.has_informed:
         match(b, s, False, False)
     elif s.knows_outcome:
         match(b, s, True, True)
@@ -262,6 +294,10 @@ cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
 cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
     if s.flow == INTENSITY:
         hit(b, s, step & 3)
+        if s.fills_at_once:
+            fill_both(b)
+            return
+        take_hits(b)
         take_bought(b)
         on_fill(b, s, w, step)
         take_sold(b)
@@ -291,14 +327,16 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
 
 cdef void value(Block* b, const Settings* s) noexcept nogil:
     cdef bint watched = s.has_breaker or s.has_exposure_limit or s.policy == CUSTOM
-    if s.marks_fair and watched:
-        mark(b, s, True, True)
+    if s.marks_plainly and not s.marks_fair and not watched:
+        mark(b, s, False, False, True)
+    elif s.marks_fair and watched:
+        mark(b, s, True, True, False)
     elif s.marks_fair:
-        mark(b, s, True, False)
+        mark(b, s, True, False, False)
     elif watched:
-        mark(b, s, False, True)
+        mark(b, s, False, True, False)
     else:
-        mark(b, s, False, False)
+        mark(b, s, False, False, False)
 
 
 cdef void watch(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
@@ -310,12 +348,18 @@ cdef void watch(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
     if s.action == PAUSE:
         count_down(b)
     if tripped:
+        b.revised = True
         trip(b, s, step)
         if s.action == PAUSE:
             empty_windows(b, s, w, step + 1)
 
 
 cdef void mark_and_check(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    if s.marks_at_once:
+        if mark_and_halt(b, s):
+            refer_to_peak(b)
+            watch(b, s, w, step)
+        return
     value(b, s)
     if s.has_loss_limit:
         roll_loss(b, w.loss_ring, s.loss_window + 1, step + 1)

@@ -4,7 +4,7 @@ from mcmm.kernel.special cimport clip, maximum, minimum
 
 cdef inline double arrival_chance(double arrival_base, double excitation) noexcept nogil:
     """lambda_t; arrival_base = arrival_rate * (1 - n)."""
-    return minimum(1.0, arrival_base + excitation)
+    return minimum(arrival_base + excitation, 1.0)
 
 
 cdef inline double excitation_after(double excitation, double decay, double rise, bint arrived) noexcept nogil:
@@ -34,7 +34,7 @@ cdef inline double filled(double wanted, double bid_size, double ask_size) noexc
 
 cdef inline double reluctance(double price_sensitivity, double cost) noexcept nogil:
     """k max(0, cost over fair), held to 87: an uninformed taker trades with chance exp(-reluctance)."""
-    return minimum(87.0, price_sensitivity * maximum(0.0, cost))
+    return minimum(price_sensitivity * maximum(cost, 0.0), 87.0)
 
 
 cdef inline double distance_decay(double intensity_decay, double distance) noexcept nogil:

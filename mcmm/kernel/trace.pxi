@@ -5,12 +5,22 @@ cdef enum:
     T_FEES, T_PNL, T_PNL_FAIR, T_DRAWDOWN, T_HALTED, COLUMNS
 
 
+cdef inline double price_of(const Block* b, const Settings* s, double quoted, Py_ssize_t lane) noexcept nogil:
+    """A quoted price in dollars; NaN where neither side is quoted."""
+    if not b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0:
+        return NAN
+    return quoted / s.ticks if s.grid else quoted
+
+
+cdef inline double drawdown_of(const Block* b, const Settings* s, Py_ssize_t lane) noexcept nogil:
+    return b.peak_fair[lane] - b.pnl_fair[lane] if s.marks_fair else b.peak[lane] - b.pnl[lane]
+
+
 cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
     row[T_PROBABILITY] = b.probability[lane]
     row[T_MID] = b.mid[lane]
-    cdef bint quoted = b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0
-    row[T_BID] = NAN if not quoted else (b.bid[lane] / s.ticks if s.grid else b.bid[lane])
-    row[T_ASK] = NAN if not quoted else (b.ask[lane] / s.ticks if s.grid else b.ask[lane])
+    row[T_BID] = price_of(b, s, b.bid[lane], lane)
+    row[T_ASK] = price_of(b, s, b.ask[lane], lane)
     row[T_BID_SIZE] = b.bid_size[lane]
     row[T_ASK_SIZE] = b.ask_size[lane]
     row[T_QUOTING] = b.quoting[lane]
@@ -24,5 +34,5 @@ cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t
     row[T_FEES] = b.fees[lane]
     row[T_PNL] = b.pnl[lane]
     row[T_PNL_FAIR] = b.pnl_fair[lane]
-    row[T_DRAWDOWN] = b.peak_fair[lane] - b.pnl_fair[lane] if s.marks_fair else b.peak[lane] - b.pnl[lane]
+    row[T_DRAWDOWN] = drawdown_of(b, s, lane)
     row[T_HALTED] = b.halted[lane]

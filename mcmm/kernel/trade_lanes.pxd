@@ -7,7 +7,7 @@ store to a lane changes them.
 from libc.stdint cimport int32_t
 
 from mcmm.kernel.fills cimport maker_fee
-from mcmm.kernel.quoting cimport cost_of, imbalance_of, marginal_price, mid_move, posterior_after
+from mcmm.kernel.quoting cimport cost_of, defence, imbalance_of, marginal_price, mid_move, posterior_after
 from mcmm.kernel.random cimport happens, happens_in_single
 from mcmm.kernel.single cimport single_exponential
 from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign
@@ -42,7 +42,8 @@ cdef inline void arrive(Block* b, const Settings* s, Py_ssize_t k, bint excites,
             own = noise_side(b.last_side[i], b.u_herd[k][i] <= herding, b.u_side[k][i] <= buys)
         else:
             own = noise_side(<float>0.0, False, b.u_side[k][i] <= buys)
-        size = <float>b.size[k][i] if arrived else <float>0.0
+        size = <float>b.size[k][i]
+        size = size if arrived else <float>0.0
         b.noise[i] = <float>0.0 if informed else own * size
         b.insider[i] = size if informed else <float>0.0
 
@@ -64,15 +65,18 @@ cdef inline void deter(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil
     The exponential has a loop of its own: behind other work it takes twice as long.
     """
     cdef Py_ssize_t i
-    cdef double sensitivity = s.price_sensitivity, unit = s.unit, cost
+    cdef double sensitivity = s.price_sensitivity, unit = s.unit, over_fair, under_fair
+    cdef float chance, noise
+    cdef bint stays
     for i in range(LANES):
-        cost = (
-            b.ask[i] * unit - b.probability[i] if b.noise[i] > <float>0.0 else b.probability[i] - b.bid[i] * unit
-        )
-        b.work_single[i] = <float>reluctance(sensitivity, cost)
+        over_fair = b.ask[i] * unit - b.probability[i]
+        under_fair = b.probability[i] - b.bid[i] * unit
+        b.work_single[i] = <float>reluctance(sensitivity, over_fair if b.noise[i] > <float>0.0 else under_fair)
     for i in range(LANES):
-        if not happens_in_single(b.u_trade[k][i], single_exponential(-b.work_single[i])):
-            b.noise[i] = <float>0.0
+        chance = single_exponential(-b.work_single[i])
+        noise = b.noise[i]
+        stays = happens_in_single(b.u_trade[k][i], chance)
+        b.noise[i] = noise if stays else <float>0.0
 
 
 cdef inline void match(Block* b, const Settings* s, bint some_informed, bint knows_outcome) noexcept nogil:
@@ -104,6 +108,11 @@ cdef inline void hit(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
             b.u_ask_hit[k][i], per_step * single_exponential(-b.insider[i])
         ) else <float>0.0
         b.insider[i] = one
+
+
+cdef inline void take_hits(Block* b) noexcept nogil:
+    """As far as the quoted sizes go, which is a contract or none."""
+    cdef Py_ssize_t i
     for i in range(LANES):
         b.bought[i] = minimum(<double>b.noise[i], b.bid_size[i])
         b.sold[i] = minimum(<double>b.insider[i], b.ask_size[i])
@@ -136,7 +145,7 @@ cdef inline void take_sold(Block* b) noexcept nogil:
 cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept nogil:
     """The books after a taker bought (taken > 0) or sold."""
     cdef Py_ssize_t i
-    cdef double unit = s.unit, per_limit = s.per_limit, taken, paid, worth, contracts
+    cdef double unit = s.unit, taken, paid, worth, contracts
     for i in range(LANES):
         taken = b.taken[i]
         contracts = absolute(taken)
@@ -145,7 +154,6 @@ cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept 
         b.cash[i] += paid
         b.notional[i] += absolute(paid)
         b.inventory[i] -= taken
-        b.usage[i] = b.inventory[i] * per_limit
         b.fills[i] += 1.0 if contracts > 0.0 else 0.0
         b.volume[i] += contracts
         b.at_fair[i] += worth
@@ -154,11 +162,60 @@ cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept 
             b.informed_pnl[i] += paid * unit - worth if b.insider[i] > <float>0.0 else 0.0
 
 
+cdef inline void trade_at_once(Block* b, const Settings* s, bint some_informed) noexcept nogil:
+    """match and fill in one pass, for takers who know the fair value."""
+    cdef Py_ssize_t i
+    cdef double unit = s.unit, taken, bid, ask, p, paid, worth, contracts, insider
+    for i in range(LANES):
+        bid = b.bid[i]
+        ask = b.ask[i]
+        p = b.probability[i]
+        taken = b.noise[i]
+        insider = 0.0
+        if some_informed:
+            insider = b.insider[i]
+            taken += picked_off(p, bid * unit, ask * unit, insider)
+        taken = filled(taken, b.bid_size[i], b.ask_size[i])
+        contracts = absolute(taken)
+        paid = taken * (ask if taken > 0.0 else bid)
+        worth = taken * p
+        b.taken[i] = taken
+        b.cash[i] += paid
+        b.notional[i] += absolute(paid)
+        b.inventory[i] -= taken
+        b.fills[i] += 1.0 if contracts > 0.0 else 0.0
+        b.volume[i] += contracts
+        b.at_fair[i] += worth
+        if some_informed:
+            b.informed_volume[i] += contracts if insider > 0.0 else 0.0
+            b.informed_pnl[i] += paid * unit - worth if insider > 0.0 else 0.0
+
+
+cdef inline void fill_both(Block* b) noexcept nogil:
+    """take_hits and the books after both, the bid first, where no window takes what was filled."""
+    cdef Py_ssize_t i
+    cdef double bought, sold, at_bid, at_ask, p
+    for i in range(LANES):
+        bought = minimum(<double>b.noise[i], b.bid_size[i])
+        sold = minimum(<double>b.insider[i], b.ask_size[i])
+        b.bought[i] = bought
+        b.sold[i] = sold
+        p = b.probability[i]
+        at_bid = bought * b.bid[i]
+        at_ask = sold * b.ask[i]
+        b.cash[i] = (b.cash[i] - at_bid) + at_ask
+        b.notional[i] = (b.notional[i] + absolute(at_bid)) + absolute(at_ask)
+        b.at_fair[i] = (b.at_fair[i] - bought * p) + sold * p
+        b.inventory[i] = (b.inventory[i] + bought) - sold
+        b.fills[i] += bought + sold
+        b.volume[i] += bought + sold
+
+
 cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) noexcept nogil:
     """The same for lmsr: a fill pays the cost function's difference, and what the quote was marked up by."""
     cdef Py_ssize_t i
     cdef double first = s.initial_mid, log_odds = s.initial_belief, liquidity = s.liquidity
-    cdef double per_limit = s.per_limit, taken, contracts, payment, worth
+    cdef double taken, contracts, payment, worth
     for i in range(LANES):
         b.belief[i] += b.taken[i]
         b.work[i] = cost_of(first, log_odds, b.belief[i], liquidity)
@@ -173,7 +230,6 @@ cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) n
         b.cash[i] += payment
         b.notional[i] += absolute(payment)
         b.inventory[i] -= taken
-        b.usage[i] = b.inventory[i] * per_limit
         b.fills[i] += 1.0 if contracts > 0.0 else 0.0
         b.volume[i] += contracts
         b.at_fair[i] += worth
@@ -229,14 +285,38 @@ cdef inline void charge(Block* b, const Settings* s, bint at_cost) noexcept nogi
         b.fees[i] += maker_fee(rate, price, absolute(b.taken[i]), rounding)
 
 
-cdef inline void shade(Block* b, const Settings* s, bint follows_imbalance) noexcept nogil:
+cdef inline void shade(Block* b, const Settings* s) noexcept nogil:
     cdef Py_ssize_t i
     cdef double slope = s.fill_slope, by_imbalance = s.imbalance_shade, by_inventory = s.inventory_shade
     cdef double threshold = s.defensive_threshold, steep = s.defensive_slope, low = s.low, high = s.high
-    cdef double imbalance, moved
+    cdef double per_limit = s.per_limit, imbalance, usage, moved
     for i in range(LANES):
-        imbalance = imbalance_of(b.window_signed[i], b.window_total[i]) if follows_imbalance else 0.0
+        imbalance = imbalance_of(b.window_signed[i], b.window_total[i])
+        usage = b.inventory[i] * per_limit
         moved = mid_move(
-            b.taken[i], imbalance, b.usage[i], slope, by_imbalance, by_inventory, threshold, steep
+            slope * b.taken[i] + by_imbalance * imbalance, by_inventory * usage, defence(usage, threshold, steep)
         )
         b.mid[i] = clip(b.mid[i] + moved, low, high) if b.taken[i] != 0.0 else b.mid[i]
+
+
+cdef inline void learn_at_once(
+    Block* b, const Settings* s, float* row, bint follows_imbalance, bint leans
+) noexcept nogil:
+    """remember and shade in one pass, where a step has one fill at most, so that its row is the fill."""
+    cdef Py_ssize_t i
+    cdef double slope = s.fill_slope, by_imbalance = s.imbalance_shade, by_inventory = s.inventory_shade
+    cdef double threshold = s.defensive_threshold, steep = s.defensive_slope, low = s.low, high = s.high
+    cdef double per_limit = s.per_limit, taken, signed, total, usage, following, moved
+    for i in range(LANES):
+        taken = b.taken[i]
+        signed = b.window_signed[i] + taken
+        total = b.window_total[i] + absolute(taken)
+        b.window_signed[i] = signed
+        b.window_total[i] = total
+        row[i] = <float>taken
+        usage = b.inventory[i] * per_limit
+        following = slope * taken
+        if follows_imbalance:
+            following = following + by_imbalance * imbalance_of(signed, total)
+        moved = mid_move(following, by_inventory * usage if leans else 0.0, defence(usage, threshold, steep))
+        b.mid[i] = clip(b.mid[i] + moved, low, high) if taken != 0.0 else b.mid[i]

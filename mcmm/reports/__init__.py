@@ -1,4 +1,4 @@
-"""Reports of a sweep: a table in the terminal, and one self-contained page."""
+"""Reports of a sweep: in the terminal, as one self-contained page, for machines, and as pictures."""
 
 from __future__ import annotations
 
@@ -9,42 +9,75 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from mcmm.reports.details import Details
     from mcmm.runner import SweepResult
 
-__all__ = ["report"]
+__all__ = ["details_of", "report"]
 
 
 def report(
-    result: SweepResult, html: str | os.PathLike[str] | None = None, *, console: Console | None = None
+    result: SweepResult,
+    html: str | os.PathLike[str] | None = None,
+    *,
+    json: str | os.PathLike[str] | None = None,
+    markdown: str | os.PathLike[str] | None = None,
+    png: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
 ) -> None:
-    """Print a sweep's report and, if asked, write it as one HTML page.
+    """Print a sweep's report and, if asked, write it as one HTML page, for machines, or as pictures.
 
     Parameters
     ----------
     result : SweepResult
-        A finished sweep, from :func:`mcmm.sweep` or ``SweepResult.load``.
+        A finished sweep, from :func:`mcmm.sweep` or ``SweepResult.load``. Without the policy of a study whose
+        ``quoting.policy`` is custom, which ``load`` takes, its points are not simulated again, and what needs
+        that is left out.
     html : str or path, optional
         File to write the page to. It holds all it needs, plotly's script too, and asks nothing of a network.
         A file that is there is replaced once the new one is whole.
+    json, markdown : str or path, optional
+        Files to write the same numbers to, for machines and for pull requests.
+    png : str or path, optional
+        Folder to write the page's figures to; needs Chromium or Chrome.
     console : rich.console.Console, optional
         Where to print; standard output by default.
 
     Raises
     ------
     InputError
-        The page cannot be written there.
+        A file cannot be written, or there is no browser to draw pictures.
     """
-    from mcmm.reports.findings import Findings
     from mcmm.reports.terminal import print_report
 
     if console is None:
         from rich.console import Console
 
         console = Console()
-    findings = Findings.of(result)
-    # The page first: a reader of the table may close the pipe (`| head`) before its end.
+    details = details_of(result)
+    # The files first: a reader of the table may close the pipe (`| head`) before its end.
     if html is not None:
         from mcmm.reports.page import write_page
 
-        write_page(findings, html)
-    print_report(findings, console)
+        write_page(details.findings, html, details)
+    if json is not None or markdown is not None:
+        from pathlib import Path
+
+        from mcmm.files import write_whole
+        from mcmm.reports.export import to_json, to_markdown
+
+        for path, written in ((json, to_json), (markdown, to_markdown)):
+            if path is not None:
+                write_whole(Path(path), written(details).encode(), durable=False)
+    if png is not None:
+        from mcmm.reports.png import write_pictures
+
+        write_pictures(details, png)
+    print_report(details.findings, console, details)
+
+
+def details_of(result: SweepResult) -> Details:
+    """Return what a report works out of a sweep, each part when it is first asked for; see `report`."""
+    from mcmm.reports.details import Details
+    from mcmm.reports.findings import Findings
+
+    return Details(Findings.of(result))

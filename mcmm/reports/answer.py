@@ -130,6 +130,8 @@ def _tied_sentence(findings: Findings, best: int) -> str:
     safest = min(tails, key=lambda row: (tails[row], row != best))
     if safest == best:
         return text + "; the best has the smallest tail of them."
+    if len(points) == 1:
+        return f"{text}; its tail is smaller, {_with_interval(findings, safest, TAIL)}."
     return (
         f"{text}; of these point {findings.result.points.index[safest]} has the smallest tail, "
         f"{_with_interval(findings, safest, TAIL)}."
@@ -147,6 +149,6 @@ def _behind(findings: Findings, row: int) -> str:
     else:
         told = [write(each, column, digits, findings.paths) for each in (value, low, high)]
     return (
-        f"point {findings.result.points.index[row]}, is behind by {told[0]} "
+        f"point {findings.result.points.index[row]}, behind by {told[0]} "
         f"(95% interval {told[1]} to {told[2]})"
     )

@@ -1,6 +1,6 @@
 // How often each limit bound, which breaker tripped, and by how much a drawdown breaker was overshot.
 
-const BREAKERS = ["drawdown", "loss", "volume", "portfolio_drawdown"];
+const BREAKERS = ["drawdown", "loss", "volume", "portfolio_drawdown", "any"];
 
 function setUpBound() {
   figure("plot-bound", drawBound);
@@ -115,7 +115,10 @@ function drawBound() {
   $("bound-caption").textContent =
     `Share of a path's steps by ${axis.name} in which a limit left a side no size, or that came after a breaker's first trip` +
     (two
-      ? "; below, the share of paths on which each breaker was the first to trip, with exact 95% intervals. An open triangle is the upper bound where it tripped on none."
+      ? "; below, the share of paths on which each breaker was the first to trip, with exact 95% intervals. An open triangle is the upper bound where it tripped on none." +
+        (rows.some((row) => (data.breakers[row] || {}).any)
+          ? " Where several breakers are set and the paths were not looked at, they are told together, as any."
+          : "")
       : ". No breaker is set at these points.");
 }
 
@@ -127,10 +130,10 @@ function drawOvershoot() {
     distributionOf(name, row),
   );
   const found = distributionOf(metric, row);
-  draw("plot-overshoot", [bars(metric, row, look.points[0]), ...strip(metric, row, 0, look.points[0])], {
+  draw("plot-overshoot", [bars(metric, row, look.points[0], {}, true), ...strip(metric, row, 0, look.points[0])], {
     height: 340,
     xaxis: { ...titled("drawdown at the first trip less the limit, $"), ...scaled("$"), anchor: "y2" },
-    yaxis: { domain: [0.26, 1], tickformat: ".2~%", rangemode: "tozero", ...titled("share of trips per $1") },
+    yaxis: { domain: [0.26, 1], tickformat: ".2~%", rangemode: "tozero", ...titled(`share of trips per ${format(found.width, "$")}`) },
     yaxis2: { domain: [0, 0.22], range: [-0.6, 0.6], tickvals: [], showgrid: false, zeroline: false, fixedrange: true },
   });
   const trips = found.counts.reduce((sum, count) => sum + count, 0);

@@ -213,6 +213,7 @@ function draw(id, traces, layout) {
     },
     margin: { l: 8, r: 12, t: 8, b: 8 },
     showlegend: false,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: look.line, activecolor: look.muted },
     hovermode: "closest",
     dragmode: narrow.matches ? false : "zoom",
     hoverlabel: { align: "left", bgcolor: look.page, bordercolor: look.muted, font: { color: look.text, size: 12 } },

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mcmm.reports.drivers import Drivers, find_drivers
 from mcmm.reports.limits import ShadowPrices, shadow_prices
 from mcmm.reports.samples import Sample, read_samples
+from mcmm.reports.timeline import Timeline, make_timeline
 
 if TYPE_CHECKING:
     from mcmm.reports.findings import Findings
@@ -42,3 +43,8 @@ class Details:
     def prices(self) -> ShadowPrices | None:
         """What the recommended point's limits cost and save."""
         return shadow_prices(self.findings)
+
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        """The recommended point's way through time."""
+        return make_timeline(self.findings)

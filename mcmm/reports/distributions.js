@@ -111,7 +111,7 @@ function sharedRange(metric, rows) {
   return ends.length ? [Math.min(...ends) - margin, Math.max(...ends) + margin] : undefined;
 }
 
-function bars(metric, row, colour, more = {}) {
+function bars(metric, row, colour, more = {}, perBin = false) {
   const found = distributionOf(metric, row);
   const unit = data.units[metric];
   const name = `point ${data.points[row].id}`;
@@ -131,7 +131,7 @@ function bars(metric, row, colour, more = {}) {
     mode: "lines",
     name,
     x: edges,
-    y: [0, ...share.map((part) => part / found.width), 0],
+    y: [0, ...share.map((part) => (perBin ? part : part / found.width)), 0],
     text: ["", ...bin, ""],
     line: { color: colour, shape: "hv", width: 1.5 },
     fill: "tozeroy",

@@ -27,6 +27,7 @@ from mcmm.reports.findings import (
     unit,
 )
 from mcmm.reports.samples import SAMPLED_METRICS, Mark, Sample, kept_marks
+from mcmm.reports.timeline import FAN_LEVELS
 from mcmm.statistics import proportion
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def figures_data(details: Details) -> dict[str, Any]:
         "steps": [result.study.steps_at(int(point)) for point in result.points.index],
         "drivers": _drivers(details),
         "limits": _limits(details),
+        "time": _time(details),
         "settlement": settlement,
     }
 
@@ -313,7 +315,8 @@ def _distribution(found: Distribution, marks: dict[str, Mark], paths: int, exact
 def _breakers(details: Details) -> dict[str, Any]:
     """Say by row and breaker on which share of paths it tripped first, and the share of steps after that.
 
-    Where a point has one breaker, it is the one that every halt is of; which of several needs the paths.
+    Where a point has one breaker, it is the one that every halt is of; which of several it was takes the
+    paths, and where those were not looked at, all are told together as ``any``.
     """
     findings = details.findings
     result = findings.result
@@ -321,20 +324,18 @@ def _breakers(details: Details) -> dict[str, Any]:
     for row, point in enumerate(result.points.index):
         reasons = breakers_of(result.study.scenario_at(int(point)))
         sample = details.samples.get(row)
-        steps = result.study.steps_at(int(point))
+        if sample is None and len(reasons) > 1:
+            reasons = ["any"]
         entries = {}
         for reason in reasons:
-            if len(reasons) == 1:
-                paths = result.paths_of(int(point))
+            if sample is not None and len(reasons) > 1:
+                paths = sample.paths
+                trips, after = sample.trips.get(reason, proportion(0, paths)), sample.after.get(reason, 0.0)
+            else:
+                paths, steps = result.paths_of(int(point)), result.study.steps_at(int(point))
                 trips = proportion(round(findings.value(row, "halt.chance") * paths), paths)
                 step = findings.value(row, "halt_step.mean")
                 after = trips.value * (steps - 1 - step) / steps if trips.value else 0.0
-            elif sample is not None:
-                paths = sample.paths
-                trips = sample.trips.get(reason, proportion(0, paths))
-                after = sample.after.get(reason, 0.0)
-            else:
-                continue
             high = trips.high if trips.value else numbers.zero_chance_bound(paths)
             entries[reason] = {
                 "chance": [_number(part, 4) for part in (trips.value, trips.low, high)],
@@ -362,6 +363,43 @@ def _drivers(details: Details) -> dict[str, Any] | None:
         "method": drivers.method,
         "axes": [{"name": name, "short": short[name]} for name in drivers.axes],
         "columns": columns,
+    }
+
+
+def _time(details: Details) -> dict[str, Any] | None:
+    """Give the fans and the traced paths, rounded to what can be seen."""
+    found = details.timeline
+    if found is None:
+        return None
+
+    def rounded(values: FloatArray, figures: int) -> list[float | None]:
+        return [_number(float(value), figures) for value in values]
+
+    return {
+        "levels": list(FAN_LEVELS),
+        "fans": [
+            {
+                "row": fan.row,
+                "market": fan.market,
+                "paths": fan.paths,
+                "steps": fan.steps.tolist(),
+                "quantiles": {
+                    name: [rounded(line, 4) for line in lines] for name, lines in fan.quantiles.items()
+                },
+                "quoted": rounded(fan.quoted, 3),
+            }
+            for fan in found.fans
+        ],
+        "traces": [
+            {
+                "path": trace.path,
+                "quantile": trace.quantile,
+                "settled": _number(trace.settled),
+                "columns": {name: rounded(values, 4) for name, values in trace.columns.items()},
+                "fills": {name: rounded(values, 4) for name, values in trace.fills.items()},
+            }
+            for trace in found.traces
+        ],
     }
 
 

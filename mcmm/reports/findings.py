@@ -239,6 +239,13 @@ class Findings:
         halting = tuple(can_halt(result.study.scenario_at(point)) for point in result.points.index)
         return cls(result, objective, order, best, shortfall, errors, degrees, tied, method, halting)
 
+    def can_simulate(self, row: int) -> bool:
+        """Tell whether a point can be simulated again: a policy of one's own is not in a run directory."""
+        study = self.result.study
+        markets = study.scenario_at(int(self.result.points.index[row])).by_market().values()
+        custom = any(market.quoting.policy == "custom" for market in markets)
+        return not custom or study.quoter is not None
+
     @property
     def paths(self) -> int:
         """Paths of each point, the fewest of any where they differ."""

@@ -108,9 +108,9 @@ def shadow_prices(findings: Findings) -> ShadowPrices | None:
     Returns
     -------
     ShadowPrices or None
-        None where no point is best.
+        None where no point is best, or its policy is not at hand.
     """
-    if findings.best is None:
+    if findings.best is None or not findings.can_simulate(findings.best):
         return None
     study, point = findings.result.study, int(findings.result.points.index[findings.best])
     scenario = study.scenario_at(point)

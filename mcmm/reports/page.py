@@ -33,8 +33,8 @@ __all__ = ["page", "write_page"]
 PNL = "pnl_settled"
 #: The page's script, in the order in which it runs.
 SCRIPTS = (
-    *("core", "distributions", "scatter", "map", "multiples", "tradeoff", "attribution", "bound", "drivers"),
-    *("limits", "recipes", "start"),
+    *("core", "distributions", "scatter", "map", "multiples", "tradeoff", "attribution", "bound"),
+    *("time", "drivers", "limits", "recipes", "start"),
 )
 
 
@@ -58,7 +58,7 @@ def write_page(findings: Findings, path: str | os.PathLike[str], details: Detail
     write_whole(Path(path), page(findings, details).encode(), durable=False)
 
 
-def page(findings: Findings, details: Details | None = None) -> str:
+def page(findings: Findings, details: Details | None = None, *, pictures: int = 0) -> str:
     """Make the report's page.
 
     Parameters
@@ -67,6 +67,9 @@ def page(findings: Findings, details: Details | None = None) -> str:
         The sweep and what it says.
     details : Details, optional
         What is worked out of the paths, where that has been done before.
+    pictures : int
+        If not 0, have the page turn its figures into PNG of so many pixels to one of its own, and write them
+        into itself, see `mcmm.reports.png`.
 
     Returns
     -------
@@ -79,6 +82,7 @@ def page(findings: Findings, details: Details | None = None) -> str:
     from plotly.offline import get_plotlyjs
 
     home = files("mcmm.reports")
+    scripts = (*SCRIPTS, "png") if pictures else SCRIPTS
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -87,6 +91,7 @@ def page(findings: Findings, details: Details | None = None) -> str:
     details = details or Details(findings)
     data = figures_data(details)
     data["recipes"] = recipes(findings, carried_rows(findings))
+    data["scale"] = pictures
     return template.render(
         name=numbers.clean(study.name),
         question=numbers.clean(study.question),
@@ -102,6 +107,7 @@ def page(findings: Findings, details: Details | None = None) -> str:
         drivers=details.drivers is not None,
         overshoot=_overshoot(details),
         limits=_limits(details),
+        time=data["time"],
         settings=settings_groups(findings),
         provenance=provenance_rows(findings),
         has_map=any(len(axis["values"]) > 1 for axis in data["axes"]),
@@ -111,7 +117,7 @@ def page(findings: Findings, details: Details | None = None) -> str:
         data=htmlsafe_json_dumps(data, dumps=_dumps),
         # These three are the package's and plotly's own texts; none comes from a study.
         style=Markup(home.joinpath("report.css").read_text(encoding="utf-8")),
-        script=Markup("".join(home.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)),
+        script=Markup("".join(home.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in scripts)),
         plotly=Markup(get_plotlyjs()),
     )
 
@@ -143,24 +149,21 @@ def _tiles(findings: Findings) -> list[dict[str, str]]:
     return tiles
 
 
-def _facts(findings: Findings) -> list[tuple[str, str]]:
-    """List what a reader of the answer asks first: how much, from which seed, by what and how fast."""
+def _facts(findings: Findings) -> list[tuple[str, str, bool]]:
+    """List what a reader of the answer asks first, and whether the number comes before its name."""
     found = findings.result.provenance
     count = len(findings.order)
     rate = numbers.significant(float(found["path_steps_per_second"]) / 1e6, 3)
     return [
-        ("points", f"{count:,}"),
-        ("paths each", findings.paths_text),
-        ("seed", str(findings.result.study.seed)),
-        ("mcmm", numbers.clean(str(found["mcmm"]))),
-        ("Python", numbers.clean(str(found.get("python", "-")))),
-        ("NumPy", numbers.clean(str(found.get("numpy", "-")))),
-        ("path-steps", f"{int(found['path_steps']):,}"),
-        (
-            "path-steps per second",
-            f"{rate} million",
-        ),
-        ("wall time", numbers.duration(float(found["wall_seconds"]))),
+        ("points" if count != 1 else "point", f"{count:,}", True),
+        ("paths each", findings.paths_text, True),
+        ("seed", str(findings.result.study.seed), False),
+        ("mcmm", numbers.clean(str(found["mcmm"])), False),
+        ("Python", numbers.clean(str(found.get("python", "-"))), False),
+        ("NumPy", numbers.clean(str(found.get("numpy", "-"))), False),
+        ("path-steps", f"{int(found['path_steps']):,}", True),
+        ("path-steps per second", f"{rate} million", True),
+        ("wall time", numbers.duration(float(found["wall_seconds"])), True),
     ]
 
 
@@ -177,8 +180,8 @@ def _sampled(details: Details) -> str:
     told = f" and the first paths of {partly} more" if partly else ""
     return (
         f"For this page all paths of {whole} of the {total:,} points{told} were read, or simulated again "
-        "with the same bits: the best, those on the efficient frontier, those along each axis through the "
-        "best, and those nearest to it. Of the others three metrics are shown, from their kept histograms "
+        "with the same bits: the best, those along each axis through it, those on the efficient frontier, "
+        "and those nearest to the best. Of the others three metrics are shown, from their kept histograms "
         f"and {len(LEVELS)} quantiles, and the interval of a quantile is widened to the next kept ones: it "
         "covers at least 95%. They are marked \u201csummarised\u201d."
     )

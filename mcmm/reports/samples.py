@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLED_METRICS", "Mark", "Sample", "kept_marks", "read_samples", "reading_order"]
 
 #: The most points that are looked at path by path: in a small study all, of a larger one fewer.
-ALL_POINTS, MOST_POINTS = 32, 16
+ALL_POINTS, MOST_POINTS = 32, 12
 #: The most path-steps that are simulated again for it, and the most paths of one point.
 MOST_PATH_STEPS, MOST_PATHS = 250_000_000, 50_000
 #: A point that would get fewer of its paths than this is left out.
@@ -187,8 +187,8 @@ def kept_marks(findings: Findings, row: int, metric: str, distribution: Distribu
 def reading_order(findings: Findings) -> list[int]:
     """Rank the rows by what a reader asks for first.
 
-    The best, the one with the smallest tail and the worst; the efficient ones; those along each axis through
-    the best; those that cannot be told apart from it; then the others, best first.
+    The best, the one with the smallest tail and the worst; those along each axis through the best; the
+    efficient ones; those that cannot be told apart from the best; then the others, best first.
     """
     from mcmm.reports.findings import TAIL, frontier
 
@@ -196,13 +196,13 @@ def reading_order(findings: Findings) -> list[int]:
     reward = summary[findings.estimated("pnl_settled.mean")].to_numpy(dtype=float)
     efficient = frontier(summary[TAIL].to_numpy(dtype=float), reward)
     first = [] if best is None else [best]
-    rows = [*first, *efficient[:1], *findings.order[-1:], *efficient]
+    rows = [*first, *efficient[:1], *findings.order[-1:]]
     points = findings.result.points
     if best is not None:
         same = points.eq(points.iloc[best], axis="columns")
         along = (~same).sum(axis="columns") <= 1
         rows += [int(row) for row in np.flatnonzero(along.to_numpy())]
-    return list(dict.fromkeys([*rows, *findings.tied, *findings.order]))
+    return list(dict.fromkeys([*rows, *efficient, *findings.tied, *findings.order]))
 
 
 def read_samples(findings: Findings) -> dict[int, Sample]:
@@ -223,6 +223,8 @@ def read_samples(findings: Findings) -> dict[int, Sample]:
     chosen: dict[int, int] = {}
     order = reading_order(findings)
     for row in order if len(order) <= ALL_POINTS else order[:MOST_POINTS]:
+        if not (study.keep_paths or findings.can_simulate(row)):
+            continue
         point = int(result.points.index[row])
         steps = study.steps_at(point) * study.scenario.market_count
         paths = min(result.paths_of(point), MOST_PATHS, left // steps)

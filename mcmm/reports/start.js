@@ -33,6 +33,7 @@ setUpMap();
 setUpTradeoff();
 setUpAttribution();
 setUpBound();
+setUpTime();
 setUpDrivers();
 setUpLimits();
 setUpTables();

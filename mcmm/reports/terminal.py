@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mcmm.reports import numbers
+from mcmm.reports.details import Details
 from mcmm.reports.findings import (
     Findings,
     describe,
@@ -37,7 +38,7 @@ __all__ = ["print_report"]
 ALL_POINTS, BEST_POINTS, WORST_POINTS = 24, 15, 3
 
 
-def print_report(findings: Findings, console: Console) -> None:
+def print_report(findings: Findings, console: Console, details: Details | None = None) -> None:
     """Print a sweep: the question, its answer, and a table by point.
 
     Parameters
@@ -46,7 +47,10 @@ def print_report(findings: Findings, console: Console) -> None:
         The sweep and what it says.
     console : rich.console.Console
         Where to; at most 80 columns are used.
+    details : Details, optional
+        What is worked out of the paths, where that has been done before.
     """
+    details = details or Details(findings)
     result = findings.result
     study = result.study
     say(console, numbers.clean(study.name), "bold")
@@ -69,6 +73,25 @@ def print_report(findings: Findings, console: Console) -> None:
     if indices:
         console.print()
         print_table(console, _index_columns(indices), [], None)
+    elif columns := _driver_columns(details):
+        say(console, f"\nWhat drives the {describe(findings.objective)} over the study:")
+        print_table(console, columns, [], None)
+    if details.prices is not None and details.prices.prices:
+        point = result.points.index[details.prices.row]
+        say(
+            console,
+            f"\nShadow prices of point {point}'s limits, $ a path: its first {details.prices.paths:,} paths "
+            "once more without one limit, on the same random numbers.",
+        )
+        first, groups = _price_columns(details)
+        for columns in pack(groups, first, min(WIDTH, console.width)):
+            console.print()
+            print_table(console, columns, [], None)
+        told = (
+            "Forgone: what the limit takes from the mean, luck that is 0 on average taken out (negative: the "
+            "limit earns). Avoided: what it takes from the mean max_drawdown and from the ES at 95%."
+        )
+        say(console, told, "dim")
     console.print()
     for note in _notes(findings, rows, left_out):
         say(console, note, "dim")
@@ -165,6 +188,58 @@ def _index_columns(indices: dict[str, dict[str, float]]) -> list[Column]:
         ]
         columns.append(Column("95%\ninterval", intervals))
     return columns
+
+
+def _driver_columns(details: Details) -> list[Column]:
+    """Make the table of what drives the objective: shares over a full grid, or rank correlations alone."""
+    drivers, findings = details.drivers, details.findings
+    if drivers is None or findings.estimated(findings.objective) not in drivers.columns:
+        return []
+    found = drivers.columns[findings.estimated(findings.objective)]
+
+    def cells(part: str) -> list[str]:
+        return ["-" if value is None else numbers.fixed(value, 2) for value in found[part]]
+
+    columns = [Column("setting", list(drivers.axes), text=True)]
+    if "first_order" in found:
+        columns += [
+            Column("share\nalone", cells("first_order")),
+            Column("with inter-\nactions", cells("total_order")),
+        ]
+    columns.append(Column("rank cor-\nrelation", cells("correlation")))
+    if "correlation_low" in found:
+        ends = zip(cells("correlation_low"), cells("correlation_high"), strict=True)
+        columns.append(Column("95%\ninterval", [f"{low} to {high}" for low, high in ends]))
+    return columns
+
+
+def _price_columns(details: Details) -> tuple[list[Column], list[list[Column]]]:
+    """Make the table of the limits' prices, with their intervals."""
+    assert details.prices is not None
+    prices = details.prices.prices
+    confidence = details.findings.confidence
+    names = [price.setting.replace("risk.", "") for price in prices]
+    values = [", ".join(numbers.short_text(value) for value in price.values[:2]) for price in prices]
+    first = [Column("limit", names, text=True), Column("value", values)]
+    groups = []
+    for heading, key in (
+        ("pnl\nforgone", "forgone"),
+        ("drawdown\navoided", "drawdown"),
+        ("ES 95%\navoided", "shortfall"),
+    ):
+        value, interval = [], []
+        for price in prices:
+            estimate = getattr(price, key)
+            if estimate is None:
+                value.append("refused")
+                interval.append("")
+                continue
+            digits = min(4, error_digits(estimate.standard_error, estimate.value))
+            low, high = estimate.interval(confidence)
+            value.append(compact(estimate.value, digits))
+            interval.append(f"{compact(low, digits)} to {compact(high, digits)}")
+        groups.append([Column(heading, value), Column("95%\ninterval", interval)])
+    return first, groups
 
 
 def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:

@@ -27,6 +27,28 @@ function riskError(column, rows, color) {
   return whiskers(marks, color, { thickness: 1.2, width: 0 });
 }
 
+// Points far enough from the last labelled one for a label of their own.
+function apartOnes(rows, column) {
+  const spread = (name) => {
+    const values = data.columns[name].filter((value) => value !== null);
+    return Math.max(...values) - Math.min(...values) || 1;
+  };
+  const [across, down] = [spread(column), spread(REWARD)];
+  const clear = new Set();
+  let last = null;
+  for (const row of rows) {
+    const far =
+      last === null ||
+      Math.abs(cell(column, row) - cell(column, last)) > 0.04 * across ||
+      Math.abs(cell(REWARD, row) - cell(REWARD, last)) > 0.06 * down;
+    if (far || row === data.objective.best) {
+      clear.add(row);
+      last = row;
+    }
+  }
+  return clear;
+}
+
 function drawTradeoff() {
   const look = theme();
   const risk = data.risks[Number($("tradeoff-risk").value)];
@@ -37,6 +59,7 @@ function drawTradeoff() {
     .map((_, row) => row)
     .filter((row) => cell(risk.column, row) !== null && cell(REWARD, row) !== null);
   const named = risk.frontier.length <= 12;
+  const clear = apartOnes(risk.frontier, risk.column);
   const series = (name, rows, colour, symbol, size) => ({
     type: "scatter",
     mode: "markers",
@@ -88,7 +111,7 @@ function drawTradeoff() {
     y: risk.frontier.map((row) => cell(REWARD, row)),
     // The spaces keep a label clear of its point.
     text: risk.frontier.map((row, i) =>
-      i % 2 ? `\u00a0\u00a0${data.points[row].id}` : `${data.points[row].id}\u00a0\u00a0`,
+      !clear.has(row) ? "" : i % 2 ? `\u00a0\u00a0${data.points[row].id}` : `${data.points[row].id}\u00a0\u00a0`,
     ),
     textposition: risk.frontier.map((_, i) => (i % 2 ? "bottom right" : "top left")),
     textfont: { color: look.text, size: 12 },

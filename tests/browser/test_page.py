@@ -2,150 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_sweep import FakeSweep, sweep
+from watched import AXES, MARKS, PLOTS, Watched
 
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page as make_page
 from mcmm.study import Study
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PLOTS = (
-    *("histogram", "ecdf", "multiples", "map", "tradeoff", "attribution", "bound", "overshoot", "drivers"),
-    *("limits",),
-)
-#: What a trace leaves in the drawing, by plot: without it the frame is empty.
-MARKS = {
-    "histogram": ".scatterlayer .trace path.js-line",
-    "ecdf": ".scatterlayer .trace path.js-line",
-    "multiples": ".scatterlayer .trace path.js-line",
-    "map": ".heatmaplayer image",
-    "tradeoff": ".scatterlayer .points path.point",
-    "attribution": ".barlayer .point path",
-    "bound": ".barlayer .point path",
-    "overshoot": ".scatterlayer .trace path.js-line",
-    "drivers": ".barlayer .point path",
-    "limits": ".scatterlayer .points path.point",
-}
-AXES = {
-    "quoting.base_spread": [0.02, 0.04, 0.06, 0.1],
-    "risk.inventory_limit": [25, 50, 100],
-    "risk.drawdown_limit": [20.0, 1000.0, float("inf")],
-}
-
-
-def absent(reason: str) -> None:
-    if os.environ.get("MCMM_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"MCMM_REQUIRE_BROWSER is 1, but {reason}")
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        absent("playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next(filter(None, map(shutil.which, names)), None)
-    if binary is None:
-        absent(f"none of {', '.join(names)} is on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three axes, breakers that trip, that could and that are not set, and hostile texts."""
-    hostile = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
-    findings = Findings.of(sweep(AXES, name=f"limits {hostile}", question=hostile))
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(make_page(findings), encoding="utf-8")
-    return path
-
-
-@dataclass
-class Watched:
-    """A page and what it did that it should not."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def open(self, path: Path) -> None:
-        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-ready]")
-
-    def show(self, *plots: str) -> None:
-        """Scroll to plots: each is drawn when it comes near the screen."""
-        for plot in plots:
-            place = self.page.locator(f"#plot-{plot}")
-            place.scroll_into_view_if_needed()
-            self.page.wait_for_selector(f"#plot-{plot} svg.main-svg")
-
-    def count(self, plot: str, marks: str) -> int:
-        self.show(plot)
-        return self.page.locator(f"#plot-{plot} {marks}").count()
-
-    def traces(self, plot: str) -> list[dict[str, Any]]:
-        """What the plot was given to draw."""
-        self.show(plot)
-        return self.page.evaluate(
-            """id => document.getElementById(id).data.map(({type, name, x, y, z, text}) =>
-                 JSON.parse(JSON.stringify({type, name, x, y, z, text})))""",
-            f"plot-{plot}",
-        )
-
-    def slide(self, control: Any, place: int) -> None:
-        """Move a slider with the keyboard, from its left end."""
-        control.focus()
-        self.page.keyboard.press("Home")
-        for _ in range(place):
-            self.page.keyboard.press("ArrowRight")
-
-    def choose(self, control: str, label: str) -> None:
-        self.page.locator(f"#{control}").select_option(label=label)
-
-    def text(self, selector: str) -> str:
-        return self.page.locator(selector).first.text_content() or ""
-
-
-@pytest.fixture
-def opened(browser: Browser, report: Path) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    watched = Watched(context.new_page())
-    watched.open(report)
-    yield watched
-    context.close()
-    assert watched.complaints == []
-    assert watched.requests == [report.as_uri()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -380,11 +252,12 @@ def test_it_prints_on_paper(opened: Watched, tmp_path: Path) -> None:
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     for section in opened.page.locator("header, main > section:not(#points)").all():
         assert section.evaluate("one => one.scrollWidth") <= 703
+    # Every plot is there, drawn or not when the printing began, whole and in the light colours.
     for plot in PLOTS:
         box = opened.page.locator(f"#plot-{plot} svg.main-svg").first.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= 703
-        assert opened.count(plot, MARKS[plot]) > 0
+        assert opened.page.locator(f"#plot-{plot} {MARKS[plot]}").count() > 0
     # The table of all points is printed across the paper.
     assert opened.page.locator("#points-table").evaluate("table => table.scrollWidth") <= 1047
     assert not opened.page.locator("#map-metric").is_visible()

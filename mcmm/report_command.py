@@ -1,0 +1,109 @@
+"""The command that reports a stored run: report."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcmm.arguments import PolicyOption, check_output
+from mcmm.errors import InputError
+
+__all__ = ["add_to"]
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    json = "json"
+    markdown = "markdown"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command(
+        epilog=(
+            "Examples:\n\n"
+            "  mcmm report runs/quickstart\n\n"
+            "  mcmm report runs/quickstart --html ~/quickstart.html --png pictures\n\n"
+            "  mcmm report runs/quickstart --format json > quickstart.json\n\n"
+            "  mcmm report runs/quickstart --format markdown | gh pr comment --body-file -\n\n"
+            "  mcmm report paths.parquet\n\n"
+            "docs/reports.md explains how to read each part."
+        )
+    )(report)
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A sweep's run directory, or paths.parquet of a simulation.")
+    ],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Where to write the page; RUN/report.html if not given."),
+    ] = None,
+    kind: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            "-f",
+            help="html: print the report and write the page. json, markdown: print the same numbers.",
+        ),
+    ] = Format.html,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", metavar="DIR", help="Write the figures as PNG files too; needs Chromium."),
+    ] = None,
+    policy: PolicyOption = None,
+) -> None:
+    """Report a stored run again: in the terminal and, for a sweep, as one self-contained HTML page.
+
+    The page simulates some points again, with the same bits, for what a run directory does not keep: every
+    metric's distribution, fans over time, and what each limit costs.
+    """
+    if run.suffix == ".parquet" and not run.is_dir():
+        from rich.console import Console
+
+        from mcmm.reports.one_run import print_simulation
+        from mcmm.simulation import Simulation
+
+        for name, given in (("--html", html), ("--png", png)):
+            if given is not None:
+                raise InputError(f"{name}: there is a page for a sweep's run directory only")
+        if kind is not Format.html:
+            raise InputError("--format: a simulation is printed; its paths are in the file itself")
+        print_simulation(Simulation.load(run), Console())
+        return
+    if run.is_file():
+        raise InputError(
+            f"{run}: must be a sweep's run directory, or a .parquet file of `mcmm simulate --out`"
+        )
+    from mcmm.store import SweepResult
+
+    result = SweepResult.load(run, policy)
+    # A policy that is missing, or not wanted, is refused here: the page is to be whole.
+    result.study.quoted_by(policy)
+    if kind is Format.html:
+        from mcmm.reports import report as make_report
+
+        page = html if html is not None else run / "report.html"
+        check_output(page)
+        make_report(result, html=page, png=png)
+        typer.echo(f"wrote {page}")
+    else:
+        if html is not None:
+            raise InputError("--html: is for --format html, which is the default")
+        from mcmm.reports import details_of
+        from mcmm.reports.export import to_json, to_markdown
+
+        details = details_of(result)
+        if png is not None:
+            from mcmm.reports.png import write_pictures
+
+            write_pictures(details, png)
+        typer.echo((to_json if kind is Format.json else to_markdown)(details), nl=False)
+    if png is not None:
+        typer.echo(f"wrote the figures to {png}", err=kind is not Format.html)

@@ -311,7 +311,7 @@ def split(repetitions: int, seed: int, cents: int = 300, effort: int = 1024) -> 
             rare_event(scenario, event, seed=seed + i, effort=effort, replicates=16)
             for i in range(repetitions)
         ]
-    covered = sum(one.interval.low <= truth <= one.interval.high for one in found)
+    covered = sum(bool(one.interval.low <= truth <= one.interval.high) for one in found)
     rare = rare_event(scenario, "max_drawdown_fair > 3.305", seed=seed, effort=8192, replicates=16)
     return {
         "event": event,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
 from benchmarks.certify import PROBLEMS, compare_with_grid, repeat, split
+
+COMMITTED = Path(__file__).parents[1] / "benchmarks/results/certify.json"
 
 
 @pytest.mark.slow
@@ -30,3 +34,16 @@ def test_the_interval_of_splitting_holds_a_known_chance_about_as_often_as_it_say
     found = split(20, seed=5001)
     assert found["covered"] >= 16  # 95% of 20, and 3 standard deviations
     assert found["mean_of_the_estimates"] == pytest.approx(found["chance"], rel=0.25)
+
+
+def test_the_committed_repetitions_hold() -> None:
+    result = json.loads(COMMITTED.read_text())
+    names = [make().name for make in PROBLEMS.values()]
+    assert [each["problem"] for each in result["false_certificates"]] == names
+    for each in result["false_certificates"]:
+        assert each["repetitions"] >= 1000
+        assert each["false_rate"] <= each["stated"]
+    assert result["search"]["least_of_the_best"] >= 0.98
+    assert result["splitting"]["repetitions"] >= 200
+    assert 0.90 <= result["splitting"]["coverage"] <= 0.99
+    assert result["splitting"]["of_a_millionth"]["saving"] >= 100

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import mcmm
 from mcmm.calibration import recompute
 from mcmm.calibration.certificate import Certificate, seed_for
 from mcmm.cli import main
 from mcmm.errors import InputError
+from mcmm.reports.certified import print_certificate
 
 # One step in which a taker arrives and trades with chance arrival_rate: P(fills > 0) is the setting itself.
 KNOWN = {
@@ -238,3 +240,23 @@ def test_a_breaker_is_set_below_the_drawdown_it_is_to_keep_and_shows_its_oversho
     # The same setting on other paths: the realised drawdown keeps its bound with room for chance.
     run = mcmm.simulate(mcmm.Scenario(**scenario).replace(found.setting), paths=40_000, seed=99)
     assert (run.paths["max_drawdown_fair"] > 10).mean() <= 0.02
+
+
+def test_what_no_path_did_is_never_written_as_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the trials, in what the search saw, and of a breaker that never tripped."""
+    scenario = {"steps": 50, "risk": {"mark": "fair", "drawdown_limit": 900.0}}
+    tables = {
+        "maximize": "risk.inventory_limit",
+        "paths": 4096,
+        "constraint": [{"probability": "max_drawdown_fair > 900", "at_most": 0.01}],
+        "search": {"risk.inventory_limit": {"low": 10, "high": 40, "integer": True}},
+    }
+    study = mcmm.Study(name="safe", question="Is it?", scenario=scenario, seed=3, calibrate=tables)
+    certificate = mcmm.calibrate(study, jobs=1)
+    print_certificate(certificate, Console(width=80))
+    printed = capsys.readouterr().out
+    assert "none of 512" in printed
+    assert "tripped on none of 512" in printed
+    assert " 0% " not in "\n".join(line for line in printed.splitlines() if "certified" not in line)
+    assert "nan" not in printed
+    assert max(map(len, printed.splitlines())) <= 80

@@ -35,9 +35,9 @@ def assumptions(sampler: Sampler, trial: Trial, frontier: Rows) -> list[dict[str
     -------
     list of dict
         One for each world: ``world`` (its settings), ``constraint`` (the one that is kept least) with its
-        ``estimate`` and ``score`` (see `mcmm.calibration.scores`), ``binds``; and where one number alone is
-        made large, ``alone``: the largest of the frontier's that keeps this world's constraints. Empty for
-        one world.
+        ``estimate``, its ``paths`` and ``score`` (see `mcmm.calibration.scores`), ``binds``; and where one
+        number alone is made large, ``alone``: the largest of the frontier's that keeps this world's
+        constraints. Empty for one world.
     """
     question, key = sampler.question, sampler.key_of(trial.setting)
     if len(sampler.worlds) == 1:
@@ -49,9 +49,10 @@ def assumptions(sampler: Sampler, trial: Trial, frontier: Rows) -> list[dict[str
         for constraint, limit in enumerate(question.constraint):
             reading = reading_at(sampler, key, constraint, place, sampler.paths_of(key, place))
             score = score_of(limit, reading.estimate, reading.scale, question.paths)
-            found.append((score, constraint, reading.estimate))
-        score, constraint, estimate = max(found)
+            found.append((score, constraint, reading.estimate, reading.count))
+        score, constraint, estimate, paths = max(found)
         row: dict[str, Any] = {"world": world, "constraint": constraint, "estimate": estimate, "score": score}
+        row["paths"] = paths
         if (name := question.objective.setting) and len(question.search) == 1:
             kept = [
                 each["setting"][name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,16 @@ from mcmm.metrics import METRICS
 from mcmm.objectives import Statistic
 from mcmm.question import Limit, Question
 
-__all__ = ["answer", "constraint_label", "percent", "setting_label", "shown", "statistic_label"]
+__all__ = [
+    "answer",
+    "constraint_label",
+    "estimate_label",
+    "percent",
+    "setting_label",
+    "share_label",
+    "shown",
+    "statistic_label",
+]
 
 _DOLLARS = ("$", "$ per contract")
 
@@ -21,7 +31,9 @@ def percent(chance: float) -> str:
 
 
 def shown(value: float, unit: str = "") -> str:
-    """Write a number with its unit, as $6.43, -$3 or 140."""
+    """Write a number with its unit, as $6.43, -$3 or 140; NaN, where there is nothing to count, as none."""
+    if math.isnan(value):
+        return "none"
     if unit in _DOLLARS:
         return f"{'-' if value < 0 else ''}${abs(value):,.4g}"
     return f"{value:,.4g}"
@@ -52,6 +64,18 @@ def statistic_label(statistic: Statistic) -> str:
 def value_label(statistic: Statistic, value: float) -> str:
     """Write a statistic's value."""
     return percent(value) if statistic.kind == "probability" else shown(value, _unit(statistic.of))
+
+
+def share_label(share: float, paths: int) -> str:
+    """Write a share of paths; what was seen on none of them is not for that impossible."""
+    return percent(share) if share else f"none of {paths:,}"
+
+
+def estimate_label(statistic: Statistic, value: float, paths: int) -> str:
+    """Write a statistic's estimate from so many paths."""
+    if statistic.kind == "probability" and not math.isnan(value):
+        return share_label(value, paths)
+    return value_label(statistic, value)
 
 
 def constraint_label(limit: Limit) -> str:
@@ -117,10 +141,10 @@ def answer(question: Question, verdict: str, trials: Sequence[Mapping[str, Any]]
         return f"best {question.maximize} with {asked(question)}: {worth}, with {chosen}"
     trial = trials[0]
     broken = [cell for cell in trial["cells"] if cell["verdict"] != "certified"]
+    statistics = [question.constraint[cell["constraint"]].statistic for cell in broken[:3]]
     facts = "; ".join(
-        f"{statistic_label(question.constraint[cell['constraint']].statistic)} is "
-        f"{value_label(question.constraint[cell['constraint']].statistic, cell['estimate'])}"
-        for cell in broken[:3]
+        f"{statistic_label(each)} is {estimate_label(each, cell['estimate'], cell['paths'])}"
+        for each, cell in zip(statistics, broken, strict=False)
     )
     where = settings_text(trial["setting"])
     if verdict == "infeasible":

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
+    estimate_label,
     objective_unit,
     percent,
     setting_label,
     settings_text,
+    share_label,
     shown,
     value_label,
 )
@@ -87,8 +89,9 @@ def _trial(question: Question, trial: Mapping[str, Any]) -> dict[str, Any]:
         limit = question.constraint[cell["constraint"]]
         values = {
             name: value_label(limit.statistic, cell[name]) if math.isfinite(cell[name]) else "unknown"
-            for name in ("estimate", "low", "high")
+            for name in ("low", "high")
         }
+        values["estimate"] = estimate_label(limit.statistic, cell["estimate"], cell["paths"])
         drawn = _bar(cell["low"], cell["high"], cell["estimate"], limit.bound)
         cells.append(
             {
@@ -137,7 +140,9 @@ def _tables(question: Question, document: Mapping[str, Any]) -> list[dict[str, A
                 [
                     *(row["world"][name] for name in sorted(question.robust)),
                     constraint_label(question.constraint[row["constraint"]]),
-                    value_label(question.constraint[row["constraint"]].statistic, row["estimate"]),
+                    estimate_label(
+                        question.constraint[row["constraint"]].statistic, row["estimate"], row["paths"]
+                    ),
                     row.get("alone", ""),
                     "binds" if row["binds"] else "",
                 ]
@@ -151,7 +156,7 @@ def _tables(question: Question, document: Mapping[str, Any]) -> list[dict[str, A
             "rows": [
                 [
                     shown(row["trigger"], "$"),
-                    percent(row["tripped"]),
+                    share_label(row["tripped"], row["paths"]),
                     when.replace("_", " "),
                     *(shown(row[when][name], "$") for name in ("mean", "50%", "95%", "99%", "largest")),
                 ]
@@ -175,7 +180,7 @@ def _around(question: Question, title: str, rows: Sequence[Mapping[str, Any]]) -
                 settings_text(row["setting"]),
                 shown(row["objective"], objective_unit(question)),
                 *(
-                    value_label(limit.statistic, estimates[at])
+                    estimate_label(limit.statistic, estimates[at], row["paths"])
                     for limit, at in zip(question.constraint, worst, strict=True)
                 ),
                 "yes" if max(scores) <= 0.0 else "no",

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
+    estimate_label,
     objective_unit,
     percent,
     setting_label,
     settings_text,
+    share_label,
     shown,
     value_label,
 )
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from mcmm.question import Question
 
 __all__ = ["print_certificate"]
+
+# Characters of a constraint beside which its numbers fit in 80 columns.
+_WIDEST = 36
 
 
 def print_certificate(certificate: Certificate, console: Console) -> None:
@@ -82,11 +87,18 @@ def _print_trial(
     limits = [question.constraint[cell["constraint"]] for cell in cells]
     # Of several worlds there is one column more: the short labels fit beside it.
     several = len(question.worlds) > 1
-    labels = [limit.label if several else constraint_label(limit) for limit in limits]
+    labels = [constraint_label(limit) for limit in limits]
+    if several or max(map(len, labels)) > _WIDEST:
+        labels = [limit.label for limit in limits]
     columns = [Column("constraint", labels, text=True)]
     if len(question.worlds) > 1:
         columns.append(Column("world", [str(cell["world"]) for cell in cells]))
-    for heading in ("estimate", "low", "high"):
+    found = [
+        estimate_label(limit.statistic, cell["estimate"], cell["paths"])
+        for limit, cell in zip(limits, cells, strict=True)
+    ]
+    columns.append(Column("estimate", found))
+    for heading in ("low", "high"):
         values = [
             value_label(limit.statistic, cell[heading]) for limit, cell in zip(limits, cells, strict=True)
         ]
@@ -107,7 +119,10 @@ def _print_assumptions(console: Console, question: Question, rows: Sequence[dict
     ]
     limits = [question.constraint[row["constraint"]] for row in rows]
     columns.append(Column("nearest to its bound", [limit.label for limit in limits], text=True))
-    values = [value_label(limit.statistic, row["estimate"]) for limit, row in zip(limits, rows, strict=True)]
+    values = [
+        estimate_label(limit.statistic, row["estimate"], row["paths"])
+        for limit, row in zip(limits, rows, strict=True)
+    ]
     columns.append(Column("estimate", values))
     if "alone" in rows[0]:
         columns.append(Column("alone it\nwould allow", [f"{row['alone']}" for row in rows]))
@@ -125,8 +140,13 @@ def _print_overshoot(console: Console, rows: Sequence[dict[str, Any]]) -> None:
         world = f"world {place}: " if len(rows) > 1 else ""
         say(
             console,
-            f"{world}trigger {shown(row['trigger'], '$')}, tripped on {percent(row['tripped'])} of paths",
+            f"{world}trigger {shown(row['trigger'], '$')}, tripped on "
+            + (f"{percent(row['tripped'])} of paths" if row["tripped"] else share_label(0.0, row["paths"])),
         )
+    rows = [row for row in rows if row["tripped"]]
+    if not rows:
+        console.print()
+        return
     columns = [
         Column(
             "past the trigger",
@@ -162,7 +182,8 @@ def _print_rows(console: Console, question: Question, title: str, rows: Sequence
             for row in rows
         ]
         values = [
-            value_label(limit.statistic, row["estimates"][at]) for row, at in zip(rows, worst, strict=True)
+            estimate_label(limit.statistic, row["estimates"][at], row["paths"])
+            for row, at in zip(rows, worst, strict=True)
         ]
         columns.append(Column(f"{'worst ' if worlds > 1 else ''}{limit.statistic.kind[:12]}", values))
     columns.append(Column("keeps", ["yes" if max(row["scores"]) <= 0.0 else "no" for row in rows], text=True))

@@ -106,13 +106,18 @@ def test_the_reports_show_them() -> None:
         assert line.split()[1] == f"{row['first_order']:.2f}"
     assert "Order: Sobol indices, the share of the variance of the mean pnl_settled" in without_lines(text)
     html = page(findings)
-    assert '<h2 id="sensitivity-title">Sensitivity</h2>' in html
-    assert data_of(html)["scattered"] is True
+    assert '<h2 id="drivers-title">What drives it</h2>' in html
+    data = data_of(html)
+    assert data["scattered"] is True
+    assert data["drivers"]["method"] == "sobol"
+    of_the_tail = data["drivers"]["columns"]["pnl_settled.expected_shortfall_95"]
+    tail = findings.result.sensitivity("pnl_settled.expected_shortfall_95")
+    np.testing.assert_allclose(of_the_tail["first_order"], tail["first_order"], rtol=0.01)
 
 
-def test_other_designs_have_no_such_section() -> None:
+def test_other_designs_have_no_sobol_indices() -> None:
     from fake_sweep import sweep
 
-    html = page(Findings.of(sweep()))
-    assert "sensitivity-title" not in html
-    assert data_of(html)["scattered"] is False
+    data = data_of(page(Findings.of(sweep())))
+    assert data["drivers"]["method"] == "grid"
+    assert data["scattered"] is False

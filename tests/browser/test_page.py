@@ -176,7 +176,7 @@ def test_choosing_a_point_shows_its_distribution(opened: Watched) -> None:
     # A reader who has clicked sees the point: in view, in the table, in both drawings and in the legend.
     assert len(added) == 1
     name = re.findall(r"point \d+", added[0])[0]
-    opened.page.wait_for_function(
+    opened.until(
         "() => { const box = document.getElementById('distributions').getBoundingClientRect();"
         " return box.top > -5 && box.top < innerHeight / 2; }"
     )
@@ -239,9 +239,9 @@ def test_the_colours_follow_the_system(opened: Watched) -> None:
 
     light = ink()
     opened.page.emulate_media(color_scheme="dark")
-    opened.page.wait_for_function(
+    opened.until(
         "before => getComputedStyle(document.querySelector('#plot-ecdf .xtick text')).fill !== before",
-        arg=light,
+        light,
     )
     assert opened.count("map", MARKS["map"]) > 0
 

@@ -84,10 +84,10 @@ def test_the_limits_are_drawn_as_their_table_says(opened: Watched) -> None:
     # The link leads to the setting's row, and shows it.
     name = (link.get_attribute("href") or "").removeprefix("#")
     assert name.startswith("setting-risk.")
-    opened.page.wait_for_function(
+    opened.until(
         "name => { const box = document.getElementById(name).getBoundingClientRect();"
         " return box.top >= 0 && box.bottom <= innerHeight; }",
-        arg=name,
+        name,
     )
 
 
@@ -103,7 +103,7 @@ def test_a_points_scenario_is_copied(opened: Watched) -> None:
     opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened.page.locator("#recipe-copy").focus()
     opened.page.keyboard.press("Enter")
-    opened.page.wait_for_function("document.getElementById('recipe-told').textContent !== ''")
+    opened.until("document.getElementById('recipe-told').textContent !== ''")
     assert opened.text("#recipe-told") == "Copied."
     assert opened.page.evaluate("navigator.clipboard.readText()") == told
 

@@ -67,6 +67,14 @@ class Watched:
             place.scroll_into_view_if_needed()
             self.page.wait_for_selector(f"#plot-{plot} svg.main-svg")
 
+    def until(self, holds: str, argument: object = None) -> None:
+        """Wait for a condition of the page; the browser's own way is an eval, which the page forbids."""
+        for _ in range(200):
+            if self.page.evaluate(holds, argument):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"not within ten seconds: {holds}")
+
     def count(self, plot: str, marks: str) -> int:
         self.show(plot)
         return self.page.locator(f"#plot-{plot} {marks}").count()

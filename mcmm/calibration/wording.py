@@ -68,7 +68,7 @@ def value_label(statistic: Statistic, value: float) -> str:
 
 def share_label(share: float, paths: int) -> str:
     """Write a share of paths; what was seen on none of them is not for that impossible."""
-    return percent(share) if share else f"none of {paths:,}"
+    return percent(share) if share else f"0 of {paths:,}"
 
 
 def estimate_label(statistic: Statistic, value: float, paths: int) -> str:

@@ -175,6 +175,6 @@ function drawTrace() {
   $("trace-caption").textContent =
     `Path ${trace.path} of point ${data.points[data.time.fans[0].row].id}: pnl_settled ${format(trace.settled, "$")}. ` +
     "Triangles are fills, larger for more contracts: up bought at the bid, down sold at the ask; below, the inventory in contracts." +
-    (every > 1 ? ` Every ${every}th step is drawn, and every fill.` : "") +
+    (every > 1 ? ` One step of ${every} is drawn, and every fill.` : "") +
     (data.time.fans[0].market ? ` Of its markets the first alone, ${data.time.fans[0].market}.` : "");
 }

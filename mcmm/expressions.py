@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Constraint", "Event", "dotted"]
+__all__ = ["Constraint", "Event", "check_length", "dotted"]
 
 Value = Any  # bool, float or str of a point's setting; an array of a metric's values
 Lookup = Callable[[str], Any]
@@ -98,8 +98,7 @@ class Constraint:
 
     def __post_init__(self) -> None:
         """Parse it."""
-        if len(self.text) > _LONGEST:
-            raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
+        check_length(self.text)
         names: set[str] = set()
         try:
             tree = ast.parse(_MARKET.sub(_spell, self.text.strip()), mode="eval").body
@@ -163,8 +162,7 @@ class Event:
 
     def __post_init__(self) -> None:
         """Parse it, and try it on two paths."""
-        if len(self.text) > _LONGEST:
-            raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
+        check_length(self.text)
         names: set[str] = set()
         try:
             tree = ast.parse(self.text.strip(), mode="eval").body
@@ -193,6 +191,12 @@ class Event:
         """
         with np.errstate(all="ignore"):
             return np.asarray(self._evaluate(lookup), dtype=np.bool_)
+
+
+def check_length(text: str) -> None:
+    """Raise ValueError if an expression is too long to be one."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"must have at most {_LONGEST} characters, got {len(text)}")
 
 
 def _is_alien(node: ast.AST) -> bool:

@@ -13,11 +13,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mcmm.expressions import Event, dotted
+from mcmm.expressions import Event, check_length, dotted
 
 __all__ = ["Objective", "Statistic"]
 
-_LONGEST = 1000
 _ALLOWED = (
     "must be a sum of numbers times mean(METRIC), expected_shortfall(METRIC, LEVEL), probability(EVENT) "
     'or settings; as in "mean(pnl_settled) - 0.5 * expected_shortfall(pnl_settled, 0.99)"'
@@ -94,8 +93,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Parse it."""
-        if len(self.text) > _LONGEST:
-            raise ValueError(f"must have at most {_LONGEST} characters, got {len(self.text)}")
+        check_length(self.text)
         try:
             terms = _terms(ast.parse(self.text.strip(), mode="eval").body, self.text)
         except (SyntaxError, RecursionError, MemoryError, ZeroDivisionError, OverflowError):

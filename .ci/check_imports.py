@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("policies",),
     ("simulation",),
-    ("engine", "orders", "plan"),
+    ("engine", "orders", "plan", "tape", "tape_files", "tape_formats"),
     (
         "chunks",
         "comparison",

@@ -59,10 +59,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("runner",),
     ("splitting",),
-    ("calibration", "estimate", "listing", "verification"),
+    ("calibration", "estimate", "listing", "recorded", "verification"),
     ("reports",),
     ("arguments",),
-    ("calibrate_commands", "report_command", "sweep_commands"),
+    ("calibrate_commands", "recorded_commands", "report_command", "sweep_commands"),
     ("cli",),
     ("__main__",),
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
+    from mcmm.recorded import replay as replay
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
     from mcmm.scenario import Scenario as Scenario
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mcmm.splitting import rare_event as rare_event
     from mcmm.store import SweepResult as SweepResult
     from mcmm.study import Study as Study
+    from mcmm.tape import read_tape as read_tape
     from mcmm.verification import Verification as Verification
     from mcmm.verification import verify as verify
 
@@ -43,6 +45,8 @@ __all__ = [
     "calibrate",
     "errors",
     "rare_event",
+    "read_tape",
+    "replay",
     "report",
     "simulate",
     "sweep",
@@ -58,6 +62,8 @@ _HOME = {
     "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
     "rare_event": "mcmm.splitting",
+    "read_tape": "mcmm.tape",
+    "replay": "mcmm.recorded",
     "report": "mcmm.reports",
     "simulate": "mcmm.engine",
     "sweep": "mcmm.runner",

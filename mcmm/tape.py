@@ -10,14 +10,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mcmm.errors import InputError
 from mcmm.orders import MAX_SIZE
 from mcmm.tape_files import read_rows
-from mcmm.tape_formats import FORMATS, read_format
+from mcmm.tape_formats import FORMATS, counted, read_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,7 @@ class RecordedPath:
                 "market.initial_mid": None,
                 "market.resolution_step": None,
                 "flow.model": "replay",
+                "risk.close_steps": min(settings.risk.close_steps, self.steps),
             }
         )
 
@@ -316,6 +317,7 @@ def read_tape(
     form: str | None = None,
     columns: Mapping[str, str] | None = None,
     outcomes: Mapping[str, float] | None = None,
+    account: Literal["taker", "maker"] = "taker",
 ) -> Tape:
     """Read a recorded market.
 
@@ -331,6 +333,9 @@ def read_tape(
         Names of a plain format to those that ``path`` has in their place, as ``{"time": "timestamp_ms"}``.
     outcomes : mapping of str to float, optional
         What contracts settled at, 0 or 1.
+    account : "taker" or "maker"
+        Where trades are one account's own: whether it is taken for the taker of each, or for the maker, so
+        that the taker was on the other side.
 
     Returns
     -------
@@ -369,8 +374,13 @@ def read_tape(
             contracts = contracts.combine_first(each.windows).reindex(names)
     contracts["outcome"], contracts["outcome_from"] = math.nan, ""
     notes += [*rounded, *_settle(contracts, quoted, outcomes or {}, source)]
+    if account not in ("taker", "maker") or (account == "maker" and not main.own_trades):
+        raise InputError(
+            f"account: must be taker, or maker where the trades are one account's own, got {account!r}"
+        )
     if main.own_trades:
-        notes.append("The trades are one account's own, not the market's.")
+        notes.append(f"The trades are one account's own, not the market's; it is taken for their {account}.")
+        prints = prints.assign(side=prints["side"] * (1 if account == "taker" else -1))
     return Tape(source, prints, quoted, contracts, main.own_trades, tuple(notes))
 
 
@@ -400,8 +410,8 @@ def _whole(prints: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     before = running.groupby([prints["contract"], prints["side"]], sort=False).shift(fill_value=0.0)
     whole = (running - before).to_numpy(dtype=np.int64)
     nothing = int((whole == 0).sum())
-    note = f"{fractional:,} prints have a fractional size: running sums are rounded to whole contracts"
-    note += f", and {nothing:,} prints that are left with none are left out." if nothing else "."
+    note = f"{counted(fractional, 'print')} of a fractional size: running sums are rounded to whole contracts"
+    note += f"; {counted(nothing, 'print')} left out that this leaves with none." if nothing else "."
     return prints.assign(size=whole)[whole > 0].reset_index(drop=True), (note,)
 
 
@@ -429,7 +439,7 @@ def _settle(
     if shown.empty:
         return []
     return [
-        f"{len(shown):,} contracts count as settled at 0 or 1: their last mid, within {_LAST_SECONDS} "
+        f"{counted(len(shown), 'contract')} taken as settled at 0 or 1: the last mid, within {_LAST_SECONDS} "
         f"seconds of expiry, is within {_SETTLED:g} of it."
     ]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcmm.tape_files import Rows
 
-__all__ = ["FORMATS", "ONE_CONTRACT", "Found", "format_of", "read_format"]
+__all__ = ["FORMATS", "ONE_CONTRACT", "Found", "counted", "format_of", "read_format"]
 
 ONE_CONTRACT = "contract"
 """The name of the contract of a file that names none."""
@@ -67,6 +67,12 @@ class Found(NamedTuple):
     windows: pd.DataFrame | None
     own_trades: bool
     notes: tuple[str, ...]
+
+
+def counted(what: object, noun: str) -> str:
+    """Write how many there are, or how many of a mask hold: ``"1 print"``, ``"1,200 prints"``."""
+    number = int(np.sum(what))  # type: ignore[call-overload]
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def format_of(rows: Rows) -> str:
@@ -146,7 +152,7 @@ def _kalshi(rows: Rows) -> Found:
         if torn.any():
             rows.refuse(int(np.argmax(torn.to_numpy())), "trade_id", "the id of one trade")
         if again.any():
-            notes.append(f"{int(again.sum()):,} rows repeat a trade_id and are left out.")
+            notes.append(f"{counted(again, 'row')} left out: a trade_id that came before.")
             frame = frame[~again.to_numpy()]
     return Found(_oldest_first(frame), None, None, own_trades=False, notes=tuple(notes))
 
@@ -167,7 +173,7 @@ def _polymarket_trades(rows: Rows) -> Found:
             "price": np.where(side > 0, price, _other(price)),
         }
     )
-    frame, notes = _within(frame, windows, "prints")
+    frame, notes = _within(frame, windows, "print")
     return Found(_oldest_first(frame), None, windows, own_trades=True, notes=notes)
 
 
@@ -200,10 +206,10 @@ def _polymarket_quotes(rows: Rows) -> Found:
     notes = []
     if filled:
         notes.append(
-            f"{filled:,} sides of the Up book are written as 0 and taken from the Down book, at 1 - price."
+            f"{counted(filled, 'side')} of the Up book written as 0, taken from the Down book at 1 - price."
         )
     frame, crossed = _uncrossed(frame)
-    frame, outside = _within(frame, windows, "quotes")
+    frame, outside = _within(frame, windows, "quote")
     return Found(
         None,
         frame.sort_values("time", kind="stable", ignore_index=True),
@@ -313,7 +319,7 @@ def _uncrossed(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     crossed = (frame["bid"] > frame["ask"]).to_numpy()
     if not crossed.any():
         return frame, ()
-    return frame[~crossed], (f"{int(crossed.sum()):,} quotes with a bid above the ask are left out.",)
+    return frame[~crossed], (f"{counted(crossed, 'quote')} left out: the bid is above the ask.",)
 
 
 def _windows(rows: Rows, opens: str, expires: str) -> tuple[pd.Series[str], pd.DataFrame]:
@@ -334,7 +340,7 @@ def _within(frame: pd.DataFrame, windows: pd.DataFrame, what: str) -> tuple[pd.D
     inside = (time >= window["opens"].to_numpy()) & (time <= window["expires"].to_numpy())
     if inside.all():
         return frame, ()
-    return frame[inside], (f"{int((~inside).sum()):,} {what} outside their contract's window are left out.",)
+    return frame[inside], (f"{counted(~inside, what)} left out: outside the contract's window.",)
 
 
 def _oldest_first(frame: pd.DataFrame) -> pd.DataFrame:

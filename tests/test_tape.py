@@ -93,7 +93,7 @@ class TestKalshi:
         (folder / "two.csv").write_text(KALSHI + KALSHI.splitlines()[-1] + "\n")
         tape = read_tape(folder / "two.csv")
         assert len(tape.prints) == 4
-        assert tape.notes == ("1 rows repeat a trade_id and are left out.",)
+        assert tape.notes == ("1 row left out: a trade_id that came before.",)
 
 
 class TestPolymarket:
@@ -108,8 +108,11 @@ class TestPolymarket:
         ]
         assert tape.own_trades
         assert "one account's own" in tape.notes[-1]
-        assert any("1 prints outside their contract's window" in note for note in tape.notes)
-        assert any("1 prints that are left with none" in note for note in tape.notes)
+        made = read_tape(folder / "trades.csv", account="maker").prints
+        assert made["side"].tolist() == [-1, 1, -1, 1]
+        assert made["price"].tolist() == tape.prints["price"].tolist()
+        assert any(note == "1 print left out: outside the contract's window." for note in tape.notes)
+        assert any("1 print left out that this leaves with none" in note for note in tape.notes)
         expires = tape.contracts["expires"].tolist()
         assert expires == [pd.Timestamp("2025-12-26T10:45Z"), pd.Timestamp("2025-12-26T11:00Z")]
 
@@ -135,8 +138,8 @@ class TestPolymarket:
             [0.99, NAN, 5, NAN, 0.995],
         ]
         np.testing.assert_allclose(kept, expected, atol=1e-12)
-        assert any(note.startswith("1 sides of the Up book") for note in tape.notes)
-        assert any(note.startswith("1 quotes with a bid above the ask") for note in tape.notes)
+        assert any(note.startswith("1 side of the Up book") for note in tape.notes)
+        assert any(note.startswith("1 quote left out: the bid is above the ask") for note in tape.notes)
         assert tape.contracts["outcome"].tolist() == [1.0]
         assert tape.contracts["outcome_from"].tolist() == ["last quote"]
 
@@ -251,6 +254,8 @@ def test_files_that_do_not_go_together(folder: Path) -> None:
         read_tape(folder / "kalshi.csv", quotes=folder / "trades.csv")
     with pytest.raises(InputError, match=r"quotes.csv: must hold prints to be read with quotes"):
         read_tape(folder / "quotes.csv", quotes=folder / "quotes.csv")
+    with pytest.raises(InputError, match=r"account: must be taker, or maker where"):
+        read_tape(folder / "kalshi.csv", account="maker")
     with pytest.raises(InputError, match=r"format: must be one of kalshi"):
         read_tape(folder / "kalshi.csv", form="betfair")
     with pytest.raises(InputError, match=r"kalshi.csv: must have the columns time, .*missing: time"):

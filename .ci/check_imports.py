@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("policies",),
     ("simulation",),
-    ("engine", "orders", "plan", "tape", "tape_files", "tape_formats"),
+    ("engine", "orders", "plan", "tape", "tape_files", "tape_formats", "tape_writing"),
     (
         "chunks",
         "comparison",
@@ -59,7 +59,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("runner",),
     ("splitting",),
-    ("calibration", "estimate", "listing", "recorded", "verification"),
+    (
+        *("calibration", "estimate", "fitted", "fitting", "fitting_flow", "fitting_price", "fitting_sizes"),
+        *("listing", "recorded", "verification"),
+    ),
     ("reports",),
     ("arguments",),
     ("calibrate_commands", "recorded_commands", "report_command", "sweep_commands"),

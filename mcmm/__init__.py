@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
+    from mcmm.fitting import fit as fit
     from mcmm.recorded import replay as replay
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "errors",
+    "fit",
     "rare_event",
     "read_tape",
     "replay",
@@ -62,6 +64,7 @@ _HOME = {
     "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
     "rare_event": "mcmm.splitting",
+    "fit": "mcmm.fitting",
     "read_tape": "mcmm.tape",
     "replay": "mcmm.recorded",
     "report": "mcmm.reports",

@@ -128,6 +128,14 @@ def simulate(
             help="Replay these taker orders: CSV or Parquet, step, side, size, [limit], [fair], [market].",
         ),
     ] = None,
+    tape_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--tape",
+            metavar="FILE.csv",
+            help="Write the fills and quotes of the traced paths as a plain tape.",
+        ),
+    ] = None,
     policy: PolicyOption = None,
 ) -> None:
     """Simulate independent paths of one scenario and print what they earn and risk.
@@ -151,8 +159,12 @@ def simulate(
         raise InputError(f"--first-path: must be >= 0 and <= 2**48 - paths, got {first_path}")
     if trace > paths:
         raise InputError(f"--trace: must be <= the number of paths ({paths}), got {trace}")
-    if trace and out is None:
+    if trace and out is None and tape_out is None:
         raise InputError("--trace: needs --out, beside which the steps are written")
+    if tape_out is not None:
+        if not trace:
+            raise InputError("--tape: needs --trace K, the paths that it is of")
+        check_output(tape_out, suffixes=(".csv",))
     trace_out = None if out is None or not trace else out.with_suffix(f".trace{out.suffix}")
     for path in (out, trace_out):
         if path is not None:
@@ -182,10 +194,15 @@ def simulate(
         run.save(out)
     if trace_out is not None:
         write_frame(run.trace, trace_out)
+    tapes: tuple[Path, ...] = ()
+    if tape_out is not None:
+        from mcmm.tape_writing import tape_of, write_tape
+
+        tapes = write_tape(tape_of(run), tape_out)
     if sys.stderr.isatty():
         speed = rate(run.values.shape[1] * chosen.steps * chosen.market_count / seconds)
         typer.echo(f"{duration(seconds)}, {speed}", err=True)
-    for path in (out, trace_out):
+    for path in (out, trace_out, *tapes):
         if path is not None:
             typer.echo(f"wrote {path}")
 

@@ -27,6 +27,15 @@ class Account(StrEnum):
     maker = "maker"
 
 
+class Sizes(StrEnum):
+    """Laws of sizes."""
+
+    auto = "auto"
+    geometric = "geometric"
+    lognormal = "lognormal"
+    empirical = "empirical"
+
+
 TapeArgument = Annotated[
     Path, typer.Argument(metavar="TAPE", help="Prints or quotes, CSV or JSON: Kalshi, Polymarket or plain.")
 ]
@@ -70,6 +79,15 @@ def add_to(app: typer.Typer) -> None:
             "docs/recorded.md describes the formats, and what is done to them."
         )
     )(replay)
+    app.command(
+        epilog=(
+            "Examples:\n\n"
+            "  mcmm fit trades.csv --step 1 --out fitted.toml --html fitted.html\n\n"
+            "  mcmm fit trades.csv --quotes quotes.csv --contract KXFED-25DEC-T3.75\n\n"
+            "  mcmm fit quotes.csv --column time=timestamp_ms --column mid=kalshi_mid --step 1800\n\n"
+            "docs/recorded.md names the methods, and what a tape does not tell."
+        )
+    )(fit)
 
 
 def replay(
@@ -174,6 +192,83 @@ def replay(
     for path in (out, trace_out, html):
         if path is not None:
             typer.echo(f"wrote {path}")
+
+
+def fit(
+    tape: TapeArgument,
+    quotes: QuotesOption = None,
+    step: Annotated[
+        float, typer.Option("--step", metavar="SECONDS", help="Length of a step of the scenario.")
+    ] = 1.0,
+    contract: ContractOption = None,
+    sizes: Annotated[
+        Sizes, typer.Option("--sizes", help="The law of sizes; auto takes the simplest that fits.")
+    ] = Sizes.auto,
+    informed: Annotated[
+        float,
+        typer.Option("--informed", metavar="SHARE", help="The assumed share of takers who are informed."),
+    ] = 0.15,
+    horizon: Annotated[
+        list[float] | None,
+        typer.Option("--horizon", metavar="SECONDS", help="Mark prints out after so long; may be repeated."),
+    ] = None,
+    outcomes: OutcomesOption = None,
+    column: ColumnOption = None,
+    form: FormatOption = None,
+    account: AccountOption = Account.taker,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE.toml", help="Write the scenario; else it is printed."),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page: simulated against recorded."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", "-s", metavar="S", help="Of the simulated market on the page.")
+    ] = 0,
+) -> None:
+    """Estimate flow and market settings from a recorded market, each with its error and how well it fits.
+
+    Prints the estimates and what the tape does not tell, and writes a scenario in which each setting says
+    where it comes from.
+    """
+    from mcmm.fitting import HORIZONS
+    from mcmm.fitting import fit as run_fit
+
+    if not 0 <= seed < 2**64:
+        raise InputError(f"--seed: must be >= 0 and < 2**64, got {seed}")
+    if out is not None:
+        check_output(out, suffixes=(".toml",))
+    if html is not None:
+        check_output(html)
+    read = open_tape(tape, quotes, outcomes, column, form, account)
+    try:
+        found = run_fit(
+            read,
+            step=step,
+            contracts=contract or None,
+            sizes=sizes.value,
+            informed=informed,
+            horizons=tuple(horizon) if horizon else HORIZONS,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written") from None
+    from rich.console import Console
+
+    from mcmm.files import write_whole
+    from mcmm.reports.fit_page import print_fit, write_fit_page
+
+    # Data goes to stdout: where the scenario does, the account of it goes beside.
+    print_fit(found, Console(stderr=out is None))
+    if out is None:
+        typer.echo(found.dumps(), nl=False)
+    else:
+        write_whole(out, found.dumps().encode())
+        typer.echo(f"wrote {out}")
+    if html is not None:
+        write_fit_page(found, html, seed)
+        typer.echo(f"wrote {html}", err=out is None)
 
 
 def open_tape(

@@ -272,7 +272,9 @@ def _by_time(
     begins = np.repeat(begin + np.arange(intervals) * length, np.maximum(count, 1))
     later = rank > 0
     begins[at[later]] = ticks[later]
-    return at, begins, np.append(begins[1:], begin + intervals * length), int(later.sum())
+    ends = np.append(begins[1:], begin + intervals * length)
+    # A quote at the very end is known as the next step begins, unless a print of then may have made it.
+    return at, begins, ends + ~np.isin(ends, ticks), int(later.sum())
 
 
 def _orders(prints: pd.DataFrame, at: NDArray[np.int64], steps: int, capture: float) -> NDArray[np.float64]:
@@ -367,7 +369,8 @@ def read_tape(
     )
     notes = [note for each in found for note in each.notes]
     prints, rounded = _whole(prints)
-    names = pd.Index(pd.concat([prints["contract"], quoted["contract"]]).unique(), name="contract")
+    rows = pd.concat([quoted[["contract", "time"]], prints[["contract", "time"]]])
+    names = pd.Index(rows.sort_values("time", kind="stable")["contract"].unique(), name="contract")
     contracts = pd.DataFrame(index=names, columns=["opens", "expires"], dtype="datetime64[ns, UTC]")
     for each in found:
         if each.windows is not None:

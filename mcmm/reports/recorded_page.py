@@ -60,6 +60,7 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
+    text: str = ""
     pairs: bool = field(default=True)
 
 

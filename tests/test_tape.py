@@ -319,7 +319,8 @@ class TestCut:
         path = tape.cut("2025-12-26T10:30:00Z", step=1)
         # Known from 10:30:04 to 10:44:59, and the settlement.
         assert path.steps == 14 * 60 + 56 + 1
-        assert path.orders["step"].tolist() == [1, 2, path.steps - 2, path.steps - 1]
+        # A quote of the moment in which a step ends is known when the next begins.
+        assert path.orders["step"].tolist() == [0, 1, path.steps - 3, path.steps - 1]
         assert path.orders["fair"].tolist() == pytest.approx([0.59, 0.725, 0.995, 1.0])
         run = mcmm.simulate(path.scenario(mcmm.Scenario()), paths=1, orders=path.orders)
         assert run.paths["fills"].tolist() == [0]  # a price alone fills nothing

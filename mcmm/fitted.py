@@ -8,6 +8,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mcmm.scenario import Scenario
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
     from mcmm.fitting_flow import Arrivals, Estimate, Sides
     from mcmm.fitting_price import MarkOuts, Volatility
     from mcmm.fitting_sizes import SizeLaw
-    from mcmm.scenario import Scenario
     from mcmm.tape import Tape
 
 __all__ = ["Fit", "figure", "scenario_text", "source"]
 
 _WIDTH = 100
+_GIVEN = "assumed: as in the scenario given"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +52,8 @@ class Fit:
         Seconds between the prices of ``squared``.
     notes : tuple of str
         What is to be known of the fit, a sentence each.
+    based : bool
+        Whether what the tape does not identify, and the maker, are those of a scenario that was given.
     """
 
     tape: Tape
@@ -65,6 +69,7 @@ class Fit:
     squared: tuple[NDArray[np.float64], NDArray[np.float64]]
     every: float
     notes: tuple[str, ...]
+    based: bool
 
     def __repr__(self) -> str:
         """Say what was fitted, in a line."""
@@ -117,12 +122,12 @@ def scenario_text(fit: Fit) -> str:
     -------
     str
         Settings that were estimated are ``measured``, with method, standard error and goodness of fit in a
-        comment; what the tape does not identify is ``assumed``, with the reason. The maker's tables have the
-        model's defaults and are left out.
+        comment; what the tape does not identify is ``assumed``, with the reason. The maker's tables hold what
+        the given scenario has other than the defaults.
     """
     lines = _comment(
         f"Fitted from {fit.tape.source}: {len(fit.tape.contracts):,} contracts, "
-        f"{len(fit.tape.prints):,} prints, {len(fit.tape.quotes):,} quotes. One step is {fit.step:g} seconds."
+        f"{len(fit.tape.prints):,} prints, {len(fit.tape.quotes):,} quotes. A step is {fit.step:g} s."
     )
     lines += [
         "#",
@@ -132,7 +137,8 @@ def scenario_text(fit: Fit) -> str:
         lines += _comment(note)
     lines += _marks(fit)
     scenario = fit.scenario
-    lines += ["", *_line("steps", scenario.steps, "measured: the median length of a contract's record"), ""]
+    length = "measured: the median length of a contract's record"
+    lines += ["", *_line("steps", scenario.steps, _GIVEN if fit.based else length), ""]
     lines.append("[market]")
     lines += _line("process", "logit", "assumed: volatility is measured in logit units")
     first = "the first price" if len(fit.tape.contracts) == 1 else "the mean of the contracts' first prices"
@@ -147,6 +153,9 @@ def scenario_text(fit: Fit) -> str:
     ):
         lines += _setting(fit, f"flow.{name}")
     lines += _sizes(fit)
+    for table in ("fees", "quoting", "risk", "recovery", "schedule"):
+        own = _given(fit, table)
+        lines += ["", f"[{table}]", *own] if own else []
     return "\n".join(lines) + "\n"
 
 
@@ -156,7 +165,10 @@ def _comment(text: str) -> list[str]:
 
 
 def _line(name: str, value: Any, comment: str) -> list[str]:
-    """Return a setting with its source: beside it if it fits, its rest below."""
+    """Return a setting with its source: beside it as far as it fits, its rest below."""
+    if isinstance(value, list):
+        rows = textwrap.wrap(_number(value)[1:-1], _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        return [f"{name} = [ # {' '.join(comment.split())}", *rows, "]"]
     shown = json.dumps(value) if isinstance(value, str | bool) else _number(value)
     head = f"{name} = {shown}"
     first, *rest = textwrap.wrap(comment, _WIDTH - max(len(head), 28), break_on_hyphens=False) or [""]
@@ -169,9 +181,10 @@ def _line(name: str, value: Any, comment: str) -> list[str]:
 
 
 def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return repr(value)
-    return str(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_number, value)) + "]"
+    # TOML spells infinity as Python does, and whole floats of a table read better as whole.
+    return repr(value)
 
 
 def _setting(fit: Fit, name: str) -> list[str]:
@@ -180,26 +193,32 @@ def _setting(fit: Fit, name: str) -> list[str]:
     if name in fit.estimates:
         return _line(leaf, value, f"measured: {source(fit.estimates[name])}")
     if name in fit.unknown:
-        return _line(leaf, value, f"assumed: {fit.unknown[name]}")
-    return _line(leaf, value, "assumed: the model's default, which matters only with clustering")
+        return _line(leaf, value, f"{_GIVEN if fit.based else 'assumed'}: {fit.unknown[name]}")
+    return _line(leaf, value, f"{_GIVEN if fit.based else 'assumed'}: it matters only with clustering")
+
+
+def _given(fit: Fit, table: str, names: tuple[str, ...] = ()) -> list[str]:
+    """Return what a table of the given scenario has other than the defaults."""
+    usual = Scenario().to_dict()[table]
+    lines = []
+    for name, value in fit.scenario.to_dict()[table].items():
+        if (not names or name in names) and value != usual.get(name):
+            lines += _line(name, math.inf if value == "inf" else value, _GIVEN)
+    return lines
 
 
 def _sizes(fit: Fit) -> list[str]:
     """Return the settings of the law of sizes."""
     flow = fit.scenario.flow
     if fit.sizes is None:
-        why = fit.unknown["flow.size_distribution"]
-        return _line("size_distribution", flow.size_distribution, f"assumed: {why}")
+        why = f"{_GIVEN if fit.based else 'assumed'}: {fit.unknown['flow.size_distribution']}"
+        lines = _line("size_distribution", flow.size_distribution, why)
+        return lines + _given(fit, "flow", ("size_mean", "size_sigma", "size_table", "size_max"))
     lines = _line("size_distribution", flow.size_distribution, f"measured: {fit.sizes.method}")
     if flow.size_distribution == "empirical":
         mean = fit.estimates["flow.size_mean"]
-        rows = ", ".join(f"[{size}, {weight:g}]" for size, weight in flow.size_table)
-        head = f"measured: rows [size, weight]; mean {figure(mean.value)}, {source(mean)}"
-        lines += [
-            "size_table = [ # " + head,
-            *textwrap.wrap(rows, _WIDTH, initial_indent="    ", subsequent_indent="    "),
-            "]",
-        ]
+        rows = [list(row) for row in flow.size_table]
+        lines += _line("size_table", rows, f"measured: mean {figure(mean.value)}, {source(mean)}")
     else:
         lines += _setting(fit, "flow.size_mean")
         if flow.size_distribution == "lognormal":

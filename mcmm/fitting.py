@@ -50,8 +50,9 @@ def fit(
     step: float = 1.0,
     contracts: Sequence[str] | None = None,
     sizes: str = "auto",
-    informed: float = 0.15,
+    informed: float | None = None,
     horizons: Sequence[float] = HORIZONS,
+    base: Scenario | None = None,
 ) -> Fit:
     """Estimate the settings of a market from what was recorded of it.
 
@@ -66,9 +67,13 @@ def fit(
     sizes : str
         The law of sizes: geometric, lognormal, empirical, or auto, which chooses.
     informed : float
-        The assumed share of informed takers, who do not herd: a tape does not tell it.
+        The assumed share of informed takers, who do not herd: a tape does not tell it. That of ``base`` if
+        left out.
     horizons : sequence of float
         Seconds at which prints are marked out, where there are quotes.
+    base : Scenario, optional
+        Has the maker, the length of a path, and what the tape does not identify; the model's defaults, and
+        the median length of a record, if left out.
 
     Returns
     -------
@@ -79,6 +84,10 @@ def fit(
     InputError
         If an argument is out of its range, or the tape has nothing to fit from.
     """
+    start = Scenario() if base is None else base
+    if start.markets:
+        raise InputError("base: must be of one market: a tape's contracts are paths of it")
+    informed = start.flow.informed_fraction if informed is None else informed
     names = _chosen(tape, step, contracts, sizes, informed, horizons)
     prints, mids, spans = _records(tape, names)
     tick = _tick(tape, names)
@@ -122,13 +131,16 @@ def fit(
         mid if len(mid.times) > 1 else bounced(Prices(each[0], each[3]), each[1])[0]
         for mid, each in zip(mids, prints, strict=True)
     ]
-    scenario = _scenario(tape, names, estimates, law, series, spans, step, tick, informed)
+    scenario = _scenario(start, estimates, law, series, tick, informed)
+    if base is None:
+        lengths = [math.floor(end / step + 1e-9) + 1 for end, _ in spans]
+        scenario = scenario.replace({"steps": max(int(np.median(lengths)), 2)})
     marks = mark_outs(
         [(Prices(times, price), side) for times, side, _, price in prints], mids, horizons
     )  # fmt: skip
     return Fit(
         tape, step, estimates, unknown, scenario, arrivals, sides, law, volatility,
-        tuple(marks), squared_changes(thinned(series, every)), every, tuple(notes),
+        tuple(marks), squared_changes(thinned(series, every)), every, tuple(notes), base is not None,
     )  # fmt: skip
 
 
@@ -374,23 +386,23 @@ def _tick(tape: Tape, names: Sequence[str]) -> float:
 
 
 def _scenario(
-    tape: Tape,
-    names: Sequence[str],
+    start: Scenario,
     estimates: dict[str, Estimate],
     law: SizeLaw | None,
     series: Sequence[Prices],
-    spans: Sequence[Span],
-    step: float,
     tick: float,
     informed: float,
 ) -> Scenario:
     """Make the scenario of the estimates."""
     firsts = [float(each.values[0]) for each in series if len(each.values)]
-    start = min(max(round(float(np.mean(firsts)), 4), tick), 1 - tick)
+    first = min(max(round(float(np.mean(firsts)), 4), tick), 1 - tick)
     changes: dict[str, Any] = {
-        "steps": max(int(np.median([math.floor(end / step + 1e-9) + 1 for end, _ in spans])), 2),
-        "market.initial_probability": start,
+        "market.process": "logit",
+        "market.resolution_step": None,
+        "market.initial_probability": first,
+        "market.initial_mid": None,
         "market.tick_size": tick,
+        "flow.model": "takers",
         "flow.informed_fraction": informed,
     }
     for setting, each in estimates.items():
@@ -398,7 +410,8 @@ def _scenario(
     if law is not None:
         changes["flow.size_distribution"] = law.law
         changes["flow.size_max"] = law.largest
+        changes["flow.size_table"] = []
         if law.law == "empirical":
             changes["flow.size_table"] = [list(row) for row in law.table]
             del changes["flow.size_mean"]
-    return Scenario().replace(changes)
+    return start.replace(changes)

@@ -83,7 +83,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=(
             "Examples:\n\n"
             "  mcmm fit trades.csv --step 1 --out fitted.toml --html fitted.html\n\n"
-            "  mcmm fit trades.csv --quotes quotes.csv --contract KXFED-25DEC-T3.75\n\n"
+            "  mcmm fit trades.csv --quotes quotes.csv --contract KXFED-25DEC-T3.75 --base maker.toml\n\n"
             "  mcmm fit quotes.csv --column time=timestamp_ms --column mid=kalshi_mid --step 1800\n\n"
             "docs/recorded.md names the methods, and what a tape does not tell."
         )
@@ -205,9 +205,13 @@ def fit(
         Sizes, typer.Option("--sizes", help="The law of sizes; auto takes the simplest that fits.")
     ] = Sizes.auto,
     informed: Annotated[
-        float,
+        float | None,
         typer.Option("--informed", metavar="SHARE", help="The assumed share of takers who are informed."),
-    ] = 0.15,
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="SCENARIO.toml", help="Has the maker, and what a tape does not tell."),
+    ] = None,
     horizon: Annotated[
         list[float] | None,
         typer.Option("--horizon", metavar="SECONDS", help="Mark prints out after so long; may be repeated."),
@@ -235,6 +239,7 @@ def fit(
     """
     from mcmm.fitting import HORIZONS
     from mcmm.fitting import fit as run_fit
+    from mcmm.scenario import Scenario
 
     if not 0 <= seed < 2**64:
         raise InputError(f"--seed: must be >= 0 and < 2**64, got {seed}")
@@ -251,6 +256,7 @@ def fit(
             sizes=sizes.value,
             informed=informed,
             horizons=tuple(horizon) if horizon else HORIZONS,
+            base=None if base is None else Scenario.load(base),
         )
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +397,53 @@ class TestCommand:
         arguments = ["simulate", str(tmp_path / "s.toml"), "--paths", "1", "--tape", str(tmp_path / "t.csv")]
         assert cli.main(arguments) == 2
         assert "--tape: needs --trace K" in capsys.readouterr().err
+
+
+class TestBase:
+    def test_what_a_tape_does_not_tell_is_as_in_the_scenario_given(self) -> None:
+        base = Scenario.from_dict(
+            {
+                "steps": 777,
+                "flow": {
+                    "informed_fraction": 0.3,
+                    "price_sensitivity": 70.0,
+                    "size_distribution": "empirical",
+                    "size_table": [[1, 2], [5, 1]],
+                },
+                "quoting": {"base_spread": 0.07},
+                "risk": {"inventory_limit": math.inf, "drawdown_limit": 12.0},
+                "fees": {"maker_rate": 0.0175},
+            }
+        )
+        tape = written(known(0))
+        found = fit(tape, base=base)
+        assert found.scenario.steps == 777
+        assert found.scenario.flow.size_distribution == "geometric"
+        for name in (
+            "flow.price_sensitivity",
+            "quoting.base_spread",
+            "risk.drawdown_limit",
+            "fees.maker_rate",
+        ):
+            assert found.scenario.get(name) == base.get(name)
+        assert found.estimates["flow.herding"].value == pytest.approx(found.sides.herding / 0.7)  # type: ignore[union-attr]
+        text = found.dumps()
+        assert Scenario.loads(text) == found.scenario
+        assert "base_spread = 0.07          # assumed: as in the scenario given" in text
+        own = Tape(tape.source, tape.prints, tape.quotes, tape.contracts, own_trades=True, notes=())
+        unknown = fit(own, base=base)
+        assert unknown.scenario.flow.size_table == base.flow.size_table
+        assert Scenario.loads(unknown.dumps()) == unknown.scenario
+        with pytest.raises(InputError, match=r"base: must be of one market"):
+            fit(tape, base=Scenario.from_dict({"markets": [{"name": "x"}, {"name": "y"}]}))
+
+
+@pytest.mark.slow
+def test_a_day_of_trades_is_fitted_in_under_half_a_minute() -> None:
+    scenario = known(0).replace({"steps": 86_400, "flow.arrival_rate": 0.3, "market.volatility": 0.004})
+    tape = written(scenario, seed=2)
+    assert len(tape.prints) > 25_000
+    started = time.perf_counter()
+    found = fit(tape, informed=0.0)
+    assert time.perf_counter() - started < 30
+    assert abs(distances(found, scenario)["flow.clustering"]) < 3

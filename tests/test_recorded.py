@@ -190,3 +190,23 @@ class TestCommand:
         arguments = ["replay", str(folder / "tape.csv"), str(folder / "maker.toml"), *options.split()]
         assert cli.main(arguments) == 2
         assert re.search(re.escape(message), " ".join(capsys.readouterr().err.split()))
+
+
+@pytest.mark.slow
+def test_a_contract_is_replayed_at_over_a_million_prints_a_second() -> None:
+    count = 400_000
+    rng = np.random.default_rng(1)
+    prints = pd.DataFrame(
+        {
+            "contract": "x",
+            "time": pd.to_datetime(np.arange(count), unit="s", utc=True),
+            "side": rng.choice([-1, 1], count),
+            "size": rng.integers(1, 20, count),
+            "price": np.clip(np.round(0.5 + np.cumsum(rng.choice([-0.01, 0.0, 0.01], count)), 2), 0.02, 0.98),
+        }
+    )
+    contracts = pd.DataFrame({"outcome": [1.0], "outcome_from": ["given"]}, index=["x"])
+    tape = Tape("made", prints, prints[:0].assign(mid=[]), contracts, own_trades=False, notes=())
+    runs = [replay(tape, mcmm.Scenario()).simulation for _ in range(3)]
+    assert runs[0].paths["fills"].item() > 1000
+    assert max(run.provenance["replay"]["events_per_second"] for run in runs) > 1e6

@@ -234,10 +234,13 @@ def _series(tape: Tape) -> list[Prices]:
 def _mean(values: Any) -> str:
     if not len(values):
         return "-"
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{figure(float(values.mean()))} +- {figure(float(error), 2)}"
+    mean = figure(float(values.mean()))
+    if len(values) < 2:
+        return mean
+    return f"{mean} +- {figure(float(values.std(ddof=1) / math.sqrt(len(values))), 2)}"
 
 
+_LOG = {"type": "log", "exponentformat": "power", "dtick": 1}
 _NAMES = (("recorded", 0, "solid", "circle"), ("simulated", 1, "dash", "diamond"))
 
 
@@ -253,7 +256,7 @@ def _tails(place: str, caption: str, samples: Sequence[Any], unit: str) -> Figur
                 "y": 1 - np.asarray(chosen) / max(len(values), 1), "colour": colour, "dash": dash,
             }
         )  # fmt: skip
-    axes = {"xaxis": axis(unit, type="log"), "yaxis": axis("share", type="log")}
+    axes = {"xaxis": axis(unit, **_LOG), "yaxis": axis("share", **_LOG)}
     return Figure(place, caption, traces, axes)
 
 

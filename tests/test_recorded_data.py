@@ -57,6 +57,17 @@ def test_one_accounts_trades_tell_the_price_and_not_the_flow(day: Tape) -> None:
     assert abs(sums.mean() - due.mean()) < 3 * sums.std() / len(sums) ** 0.5
 
 
+def test_the_shipped_scenario_is_what_the_fit_makes_of_the_recording() -> None:
+    base = Scenario.load(ROOT / "scenarios" / "kalshi_macro.toml")
+    found = mcmm.fit(read_tape(DATA / "fed_nochange_30min.csv", columns=FED), step=1.0, base=base)
+    shipped = Scenario.load(ROOT / "scenarios" / "fed_hour.toml")
+    assert shipped.flow == found.scenario.flow == base.flow
+    assert shipped.quoting == base.quoting
+    for name in ("volatility", "news_rate", "news_strength", "initial_probability"):
+        # The search for a maximum ends where the last digits no longer matter.
+        assert shipped.get(f"market.{name}") == pytest.approx(found.scenario.get(f"market.{name}"), rel=1e-3)
+
+
 def test_half_hourly_mids_are_a_tape() -> None:
     tape = read_tape(DATA / "fed_nochange_30min.csv", columns=FED)
     assert len(tape.quotes) == 1006

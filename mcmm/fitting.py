@@ -115,6 +115,8 @@ def fit(
                 f"step: must leave fewer than one order a step, got {arrivals.rate:.3g} in {step:g} seconds"
             )
         sides = fit_sides([side for _, side, _, _ in prints])
+        if sides is None:
+            unknown["flow.herding"] = unknown["flow.noise_buy_fraction"] = "takers are all of one side"
         law = fit_sizes(np.concatenate([size for _, _, size, _ in prints]), sizes)
         _note_flow(arrivals, sides, law, informed, estimates, notes)
     volatility, every = _volatility(prints, mids, step, tick)
@@ -233,12 +235,14 @@ def _arrivals(prints: Sequence[Record], spans: Sequence[Span], step: float) -> A
         if end > 0:
             times.append(own)
             lengths.append(math.floor(end / step + 1e-9) + 1.0)
+    if not sum(map(len, times)):
+        raise InputError("tape: must have orders after the first of a contract, and at a later time")
     return fit_arrivals(times, lengths)
 
 
 def _note_flow(
     arrivals: Arrivals,
-    sides: Sides,
+    sides: Sides | None,
     law: SizeLaw,
     informed: float,
     estimates: dict[str, Estimate],
@@ -274,6 +278,19 @@ def _note_flow(
             f"Contracts differ in their arrival rates (p {arrivals.dispersion:.1g}): clustering is fitted "
             "with each one's own, and arrival_rate is the mean over the time watched."
         )
+    if sides is not None:
+        found += _sides(sides, informed, notes)
+    test = ("chi-squared of the law's classes", law.statistic, law.p_value)
+    if law.law == "empirical":
+        test = ("largest difference of the cumulative shares", law.distance, math.nan)
+    found.append(Estimate("flow.size_mean", law.mean, law.mean_error, law.method, *test, law.count))
+    if law.law == "lognormal":
+        found.append(Estimate("flow.size_sigma", law.sigma, law.sigma_error, law.method, *test, law.count))
+    estimates |= {each.setting: each for each in found}
+
+
+def _sides(sides: Sides, informed: float, notes: list[str]) -> list[Estimate]:
+    """Return herding and the share of buys."""
     chain = (
         "G squared of the side before the last adding nothing",
         sides.statistic,
@@ -286,7 +303,7 @@ def _note_flow(
         how += f", over 1 - {informed:g} who may herd"
     if herding < 0:
         notes.append(f"Neighbouring sides are correlated by {sides.correlation:.3f}: herding is set to 0.")
-    found += [
+    return [
         Estimate(
             "flow.herding", min(max(herding, 0.0), 1.0), sides.herding_error / (1 - informed), how, *chain
         ),
@@ -298,13 +315,6 @@ def _note_flow(
             *chain,
         ),
     ]
-    test = ("chi-squared of the law's classes", law.statistic, law.p_value)
-    if law.law == "empirical":
-        test = ("largest difference of the cumulative shares", law.distance, math.nan)
-    found.append(Estimate("flow.size_mean", law.mean, law.mean_error, law.method, *test, law.count))
-    if law.law == "lognormal":
-        found.append(Estimate("flow.size_sigma", law.sigma, law.sigma_error, law.method, *test, law.count))
-    estimates |= {each.setting: each for each in found}
 
 
 def _volatility(

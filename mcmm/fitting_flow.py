@@ -22,7 +22,7 @@ Likelihood = Callable[[float, float, float, Sequence[float]], float]
 Rescaling = Callable[[float, float, float, Sequence[float]], "NDArray[np.float64]"]
 
 # A step that may be laid out as an array of steps; longer records are fitted in continuous time.
-_MOST_STEPS = 20_000_000
+_MOST_STEPS = 2_000_000
 _TINY = 1e-12
 _USUAL_STEPS = 20.0
 # Contracts differ in their rates where chance would not have it so once in so many records.
@@ -334,7 +334,7 @@ def _continuous_gaps(records: Sequence[tuple[NDArray[np.float64], float]]) -> Re
     return rescale
 
 
-def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
+def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides | None:
     """Fit who repeats the last taker's side, and who buys otherwise.
 
     Parameters
@@ -344,10 +344,10 @@ def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
 
     Returns
     -------
-    Sides
-        P(buy | buy) = h + (1 - h) b and P(buy | sell) = (1 - h) b, so that h is the difference of the two
-        shares, which is the correlation of neighbours, and b follows; both are maximum likelihood, with
-        binomial errors.
+    Sides or None
+        None where no buy or no sale is followed by anything, or no side by the other. P(buy | buy) =
+        h + (1 - h) b and P(buy | sell) = (1 - h) b, so that h is the difference of the two shares, which is
+        the correlation of neighbours, and b follows; both are maximum likelihood, with binomial errors.
     """
     from scipy import stats
 
@@ -358,6 +358,8 @@ def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
         np.add.at(pairs, (code[:-1], code[1:]), 1)
         np.add.at(triples, (code[:-2], code[1:-1], code[2:]), 1)
     rows = pairs.sum(axis=1)
+    if not rows.all() or pairs[0, 1] + pairs[1, 0] == 0:
+        return None
     after_sell, after_buy = pairs[:, 1] / np.maximum(rows, 1)
     noise = [
         share * (1 - share) / max(int(row), 1) for share, row in ((after_sell, rows[0]), (after_buy, rows[1]))

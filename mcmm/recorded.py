@@ -183,12 +183,10 @@ def replay(
 
 def _printed(tape: Tape, name: str) -> bool:
     """Whether a contract has a print that there is a price before."""
-    times = tape.prints.loc[tape.prints["contract"] == name, "time"]
-    if len(times) != 1:
-        return len(times) > 1
-    quotes = tape.quotes
-    before = (quotes["contract"] == name) & quotes["mid"].notna() & (quotes["time"] < times.iloc[0])
-    return bool(before.any())
+    prints, quotes = tape.of(name)
+    if len(prints) != 1:
+        return len(prints) > 1
+    return bool((quotes["time"] < prints["time"].iloc[0]).any())
 
 
 def _account(
@@ -215,7 +213,7 @@ def _account(
         )
     return {
         "tape": tape.source,
-        "step": step,
+        **({} if step is None else {"step": step}),
         "cut": "by event, a step a print" if step is None else f"by wall time, a step every {step:g} seconds",
         "capture": capture,
         "merged": merge,

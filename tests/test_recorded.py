@@ -1,6 +1,7 @@
 """Replay: a maker's settings through a recorded market, in Python and by the command."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,17 @@ class TestCommand:
             assert f'<section id="{section}"' in page
         assert "pnl_settled" in page
         assert "sums to $" in page or "sums to -$" in page
+
+    def test_a_row_a_contract_in_csv_says_what_it_is_beside(self, folder: Path) -> None:
+        for more in ([], ["--step", "60"]):
+            out = folder / "paths.csv"
+            arguments = ["replay", str(folder / "tape.csv"), str(folder / "maker.toml"), "--out", str(out)]
+            found = CliRunner().invoke(cli.app, [*arguments, *more])
+            assert found.exit_code == 0, found.output
+            assert len(pd.read_csv(out)) == 2
+            beside = tomllib.loads((folder / "paths.csv.toml").read_text())
+            assert beside["provenance"]["replay"]["contracts"] == ["A", "B"]
+            assert beside["provenance"]["replay"].get("step") == (60.0 if more else None)
 
     def test_a_tapes_name_is_no_markup(self, folder: Path) -> None:
         evil = folder / "<script>alert(1)<"

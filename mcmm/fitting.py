@@ -327,7 +327,8 @@ def _volatility(
     plain = [bounced(Prices(times, price), side) for times, side, _, price in prints if len(times) > 1]
     half = max((each for _, each in plain), default=0.0)
     series = [prices for prices, _ in plain]
-    return fit_volatility(series, tick, half), sampling(series, step, tick)
+    every = sampling(series, step, tick)
+    return fit_volatility(thinned(series, every), tick, half), every
 
 
 def _note_prices(
@@ -341,7 +342,7 @@ def _note_prices(
     """Put the price's estimates down, per step."""
     from scipy import stats
 
-    of = f"of mids every {every:g} seconds" if quoted else "of prints less their bounce"
+    of = f"of {'mids' if quoted else 'prints less their bounce'} every {every:g} s"
     root, steps, jumps = math.sqrt(step), found.seconds / step, len(found.jumps)
     estimates["market.volatility"] = Estimate(
         "market.volatility",

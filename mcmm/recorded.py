@@ -214,7 +214,7 @@ def _account(
     return {
         "tape": tape.source,
         **({} if step is None else {"step": step}),
-        "cut": "by event, a step a print" if step is None else f"by wall time, a step every {step:g} seconds",
+        "cut": "by event, a step a print" if step is None else f"by wall time, a step every {step:g} s",
         "capture": capture,
         "merged": merge,
         "contracts": [path.contract for path in paths],

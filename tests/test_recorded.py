@@ -93,14 +93,14 @@ class TestReplay:
 
     def test_outcomes_that_are_drawn_follow_the_last_price(self, folder: Path) -> None:
         lines = [HEADER]
-        for place in range(400):
+        for place in range(150):
             lines += [
                 f"{place}a,T{place},1,2025-11-05T18:30:00Z,50,50,yes",
                 f"{place}b,T{place},1,2025-11-05T18:31:00Z,20,80,no",
             ]
         (folder / "many.csv").write_text("\n".join(lines))
         outcomes = replay(read_tape(folder / "many.csv"), SCENARIO, seed=3).simulation.paths["outcome"]
-        assert abs(outcomes.mean() - 0.2) < 3 * (0.2 * 0.8 / 400) ** 0.5
+        assert abs(outcomes.mean() - 0.2) < 3 * (0.2 * 0.8 / 150) ** 0.5
 
     def test_what_the_tape_replaces_need_not_be_taken_out_by_hand(self, tape: Tape) -> None:
         scenario = SCENARIO.replace(
@@ -140,7 +140,7 @@ class TestCommand:
         assert found.exit_code == 0, found.output
         text = " ".join(found.output.split())
         assert "Replay of recorded prints, not a simulation: 2 contracts of tape.csv, 4 prints" in text
-        assert "cut by wall time, a step every 1 seconds" in text
+        assert "cut by wall time, a step every 1 s" in text
         assert "1 step beyond the clock's, for further prints of one interval." in text
         saved = Simulation.load(folder / "paths.parquet")
         assert saved.paths["fills"].tolist() == [2, 1]

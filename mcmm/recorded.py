@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ _OF_THE_MARKET: dict[str, Any] = {
     "schedule.news": (),
     "schedule.pauses": (),
 }
+# What the maker would draw, in a path that has no randomness but its outcome's.
+_DRAWN = ("quoting.reference_noise", "recovery.disconnect_rate")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,7 +141,8 @@ def replay(
         raise InputError(
             f"{tape.source}: must have a contract with two prints, or with a quote before a print"
         )
-    maker = scenario.replace(_OF_THE_MARKET)
+    drawn = {name: scenario.get(name) for name in _DRAWN if scenario.get(name)}
+    maker = scenario.replace({**_OF_THE_MARKET, **dict.fromkeys(_DRAWN, 0.0)})
     traced = {path.contract for path in paths[:traces]} if isinstance(traces, int) else set(traces)
     if strange := sorted(traced - {path.contract for path in paths}):
         raise InputError(f"traces: must be contracts that are replayed, got {strange[0]!r}")
@@ -174,7 +177,7 @@ def replay(
         | {
             "seconds": time.perf_counter() - started,
             "path_steps_per_second": steps / seconds,
-            "replay": _account(tape, paths, short, step, capture, merge)
+            "replay": _account(tape, paths, short, drawn, step, capture, merge)
             | {"prints": prints, "steps": steps, "events_per_second": prints / seconds},
         },
     )
@@ -193,6 +196,7 @@ def _account(
     tape: Tape,
     paths: Sequence[RecordedPath],
     short: int,
+    drawn: Mapping[str, float],
     step: float | None,
     capture: float,
     merge: bool,
@@ -204,6 +208,8 @@ def _account(
     notes = list(tape.notes)
     if extra := sum(path.extra_steps for path in paths):
         notes.append(f"{counted(extra, 'step')} beyond the clock's, for further prints of one interval.")
+    for name, value in drawn.items():
+        notes.append(f"{name} is {value:g} in the scenario and 0 in a replay, which draws nothing.")
     if short:
         notes.append(f"{counted(short, 'contract')} left out: no print after the first price.")
     if known < len(paths):

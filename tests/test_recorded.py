@@ -116,6 +116,16 @@ class TestReplay:
         assert run.simulation.scenario.risk.close_steps == 4
         assert run.trace["mid"].iloc[0] == 0.2
 
+    def test_what_the_maker_would_draw_is_left_out_and_said(self, tape: Tape) -> None:
+        scenario = SCENARIO.replace({"quoting.reference_noise": 0.01, "recovery.disconnect_rate": 0.1})
+        run = replay(tape, scenario)
+        np.testing.assert_array_equal(run.simulation.values, replay(tape, SCENARIO).simulation.values)
+        notes = run.simulation.provenance["replay"]["notes"]
+        assert (
+            "quoting.reference_noise is 0.01 in the scenario and 0 in a replay, which draws nothing." in notes
+        )
+        assert any(note.startswith("recovery.disconnect_rate is 0.1") for note in notes)
+
     def test_it_refuses(self, tape: Tape, folder: Path) -> None:
         markets = mcmm.Scenario.from_dict({"markets": [{"name": "x"}, {"name": "y"}]})
         with pytest.raises(InputError, match=r"scenario: must be of one market"):
@@ -190,10 +200,6 @@ class TestCommand:
             ("--trace -1", "--trace: must be >= 0"),
             ("--seed -1", "--seed: must be >= 0"),
             ("--contract Z", "contract: must be one of the tape's, got 'Z'"),
-            (
-                "--set quoting.reference_noise=0.01",
-                "quoting.reference_noise: must be 0 with flow.model replay",
-            ),
         ],
     )
     def test_refuses(

@@ -36,7 +36,7 @@ def test_a_day_of_short_contracts_is_read(day: Tape) -> None:
 
 def test_each_window_is_a_path_from_its_first_price_to_its_outcome(day: Tape) -> None:
     scenario = Scenario.load(ROOT / "scenarios" / "polymarket_btc15m.toml")
-    run = mcmm.replay(day, scenario.replace({"quoting.reference_noise": 0.0}), step=1.0, capture=0.2)
+    run = mcmm.replay(day, scenario, step=1.0, capture=0.2)
     paths = run.simulation.paths
     assert len(paths) == 32
     np.testing.assert_array_equal(paths["outcome"], day.contracts["outcome"])

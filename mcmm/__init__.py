@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcmm import errors as errors
+    from mcmm.bot import Bot as Bot
+    from mcmm.bot import ExecutionEngine as ExecutionEngine
+    from mcmm.bot import MarketMaker as MarketMaker
+    from mcmm.bot import MarketState as MarketState
+    from mcmm.bot import Order as Order
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
@@ -33,7 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bot",
     "Certificate",
+    "ExecutionEngine",
+    "MarketMaker",
+    "MarketState",
+    "Order",
     "Scenario",
     "Simulation",
     "Study",
@@ -50,6 +60,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bot": "mcmm.bot",
+    "ExecutionEngine": "mcmm.bot",
+    "MarketMaker": "mcmm.bot",
+    "MarketState": "mcmm.bot",
+    "Order": "mcmm.bot",
     "Certificate": "mcmm.calibration.certificate",
     "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",

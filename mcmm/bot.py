@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Bot", "ExecutionEngine", "Fill", "MarketMaker", "MarketState", "Order", "Quote"]
+__all__ = [
+    "TRACE_COLUMNS",
+    "Bot",
+    "ExecutionEngine",
+    "Fill",
+    "Frozen",
+    "MarketMaker",
+    "MarketState",
+    "Order",
+    "Quote",
+]
+
+TRACE_COLUMNS: tuple[str, ...] = core.TRACE_COLUMNS
+"""What `Bot.trace_row` fills in."""
 
 _PLACE = {name: place for place, name in enumerate(core.STATE_ROWS_WIDE)}
 _PORTFOLIO_PLACE = {name: place for place, name in enumerate(core.STATE_ROWS_PORTFOLIO)}
@@ -141,7 +154,7 @@ class MarketMaker:
             halted=self._value("halted") != 0.0,
             halt_reason=HALT_REASONS[int(self._value("halt_reason"))],
             pause_left=int(self._value("pause")),
-            outage_left=int(self._value("down")),
+            outage_left=self._value("down"),
             venue_paused=of_core.venue_paused(place),
             multiplier=of_core.multiplier(place),
             trips=int(self._value("trips")),
@@ -152,6 +165,14 @@ class MarketMaker:
 
 
 _SIDES = {1: "ask", -1: "bid"}
+
+
+class Frozen(NamedTuple):
+    """A bot's state between two steps, in the core's order."""
+
+    step: int
+    markets: list[NDArray[np.float64]]
+    portfolio: NDArray[np.float64] | None
 
 
 class Bot:
@@ -169,7 +190,8 @@ class Bot:
         Recorded takers in place of the scenario's, as `mcmm.simulate` takes them.
     outside : bool
         Takers come from outside, as the `Order` that `ExecutionEngine.trade` is given; the fair value stays
-        where it is until one tells it.
+        where it is until one tells it, and the connection lasts until `connect` says otherwise, in place of
+        ``recovery.disconnect_rate``.
     policy : LowLevelCallable, Numba cfunc, callable or str, optional
         Who quotes with ``quoting.policy = "custom"``, as for `mcmm.simulate`.
 
@@ -197,6 +219,8 @@ class Bot:
         _whole("path", path, 0, 2**48 - 1)
         if orders is not None and outside:
             raise InputError("orders: must be left out where takers come from outside, got a DataFrame")
+        if outside:
+            scenario = _without_outages(scenario)
         if orders is not None or outside:
             scenario = replay_of(scenario)
         elif any(market.flow.model == "replay" for market in scenario.by_market().values()):
@@ -209,7 +233,9 @@ class Bot:
             self._tables = {name: _no_orders(scenario.steps) for name in markets}
         elif orders is not None:
             self._tables = order_tables(orders, scenario)
-        self._core = core.Stepper(make_plan(scenario, self._tables, self.policy), self.seed, self.path)
+        plan = make_plan(scenario, self._tables, self.policy)
+        stale = [market.recovery.stale_quotes for market in markets.values()]
+        self._core = core.Stepper(plan, self.seed, self.path, outside, stale)
         self.makers = {
             name: MarketMaker(self, name, place, market)
             for place, (name, market) in enumerate(markets.items())
@@ -278,8 +304,38 @@ class Bot:
             found |= dict.fromkeys(hidden, math.nan)
         return found
 
-    def state(self) -> dict[str, Any]:
+    def freeze(self) -> Frozen:
+        """Copy the state between two steps, quickly; `state` tells it in words.
+
+        Raises
+        ------
+        InputError
+            In the midst of a step.
+        """
+        if self._core.quoted:
+            raise InputError(f"state: must be taken between two steps, and step {self.step} is under way")
+        markets = []
+        for maker in self.makers.values():
+            flat = np.empty(self._core.state_size(maker._place))
+            self._core.save_market(maker._place, flat)
+            markets.append(flat)
+        joint = None
+        if self.scenario.markets:
+            joint = np.empty(len(core.STATE_ROWS_PORTFOLIO))
+            self._core.save_portfolio(joint)
+        return Frozen(self.step, markets, joint)
+
+    def thaw(self, frozen: Frozen) -> None:
+        """Go back to where `freeze` found this bot, a quote that was made since forgotten."""
+        self._core.load(*frozen)
+
+    def state(self, frozen: Frozen | None = None) -> dict[str, Any]:
         """Return the whole state between two steps, as plain numbers and lists.
+
+        Parameters
+        ----------
+        frozen : Frozen, optional
+            What `freeze` returned of this bot; now if not given.
 
         Returns
         -------
@@ -293,13 +349,10 @@ class Bot:
         InputError
             In the midst of a step.
         """
-        if self._core.quoted:
-            raise InputError(f"state: must be taken between two steps, and step {self.step} is under way")
+        then = frozen or self.freeze()
         markets: dict[str, Any] = {}
         names = (*core.STATE_ROWS_WIDE, *core.STATE_ROWS_NARROW)
-        for name, maker in self.makers.items():
-            flat = np.empty(self._core.state_size(maker._place))
-            self._core.save_market(maker._place, flat)
+        for (name, maker), flat in zip(self.makers.items(), then.markets, strict=True):
             windows, at = {}, len(names)
             for window, length in self._core.windows_of(maker._place):
                 windows[window] = flat[at : at + length].tolist()
@@ -307,11 +360,9 @@ class Bot:
             rows = dict(zip(names, flat[: len(names)].tolist(), strict=True))
             markets[name] = {"rows": rows, "windows": windows}
         sums = None
-        if self.scenario.markets:
-            flat = np.empty(len(core.STATE_ROWS_PORTFOLIO))
-            self._core.save_portfolio(flat)
-            sums = dict(zip(core.STATE_ROWS_PORTFOLIO, flat.tolist(), strict=True))
-        return {"step": self.step, "markets": markets, "portfolio": sums}
+        if then.portfolio is not None:
+            sums = dict(zip(core.STATE_ROWS_PORTFOLIO, then.portfolio.tolist(), strict=True))
+        return {"step": then.step, "markets": markets, "portfolio": sums}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned of a bot of the same scenario, seed and path.
@@ -342,6 +393,23 @@ class Bot:
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"state: must be a state of this scenario, got another: {what}") from None
+
+    def connect(self, up: bool) -> None:
+        """Say that the connection is lost, or back, from the next step on.
+
+        Raises
+        ------
+        InputError
+            If the scenario's own outages are simulated, or in the midst of a step.
+        """
+        if not self.outside:
+            raise InputError("connect: must be of a bot whose takers come from outside")
+        if self._core.quoted:
+            raise InputError(f"connect: must be said between two steps, and step {self.step} is under way")
+        if up:
+            self._core.regain_connection()
+        else:
+            self._core.lose_connection()
 
     def resume_carefully(self) -> None:
         """Quote wide from here on, as after an outage: the recovery ramp begins anew in every market."""
@@ -418,6 +486,12 @@ class ExecutionEngine:
                 price = quote.ask if side > 0 else quote.bid
                 fills.append(maker.on_fill(side, int(size), price))
         return fills
+
+
+def _without_outages(scenario: Scenario) -> Scenario:
+    """Return the scenario without random ones: whoever brings the orders knows of the real ones."""
+    name = "recovery.disconnect_rate"
+    return scenario.replace({**{f"markets.{each}.{name}": None for each in scenario.market_names}, name: 0.0})
 
 
 def _no_orders(steps: int) -> NDArray[np.float64]:

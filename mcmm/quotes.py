@@ -111,8 +111,10 @@ class MarketState:
         A breaker ended the quoting.
     halt_reason : str
         Of the first trip, one of `mcmm.metrics.HALT_REASONS`.
-    pause_left, outage_left : int
-        Steps that a breaker's pause, or a lost connection, still lasts.
+    pause_left : int
+        Steps that a breaker's pause still lasts.
+    outage_left : float
+        Steps that the lost connection still lasts; infinite where that is not known.
     venue_paused : bool
         The schedule has the venue closed.
     multiplier : float
@@ -141,7 +143,7 @@ class MarketState:
     halted: bool
     halt_reason: str
     pause_left: int
-    outage_left: int
+    outage_left: float
     venue_paused: bool
     multiplier: float
     trips: int

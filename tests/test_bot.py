@@ -1,4 +1,4 @@
-"""The bot, quote by quote, is a path of `simulate` bit for bit, restarts and all; what is wrong is refused."""
+"""The bot, quote by quote, is a path of `simulate` bit for bit, restarts and all; what is wrong, refused."""
 
 from __future__ import annotations
 

@@ -59,6 +59,8 @@ cdef class Stepper:
         Of one market or several. Its orders are read as they are in the step.
     seed, path : int
         The path that `Plan.run` has at this place.
+    outside : bool
+        Whether the connection is lost, and comes back, when the caller says so; stale: quotes rest through that.
     """
 
     cdef readonly Py_ssize_t step, steps, markets
@@ -74,7 +76,7 @@ cdef class Stepper:
     cdef Portfolio* portfolio           # NULL: the only market
     cdef char* memory
 
-    def __cinit__(self, plan, uint64_t seed, uint64_t path):
+    def __cinit__(self, plan, uint64_t seed, uint64_t path, bint outside=False, stale=()):
         cdef Py_ssize_t m, size = 64
         cdef char* at
         cdef Settings* s
@@ -105,6 +107,11 @@ cdef class Stepper:
             s.quotes_at_once = s.fills_at_once = s.marks_at_once = False
             # A bot that was restarted quotes with care, whatever else may interrupt it.
             s.ramps = s.ramp_steps > 0.0
+            if outside:
+                s.has_outages = s.may_stop = True
+                s.stays_revised = False
+                s.stale_quotes = stale[m]
+                s.keeps_quotes = s.keeps_quotes or s.stale_quotes
             self.members[m].settings = s
             self.members[m].tables = &(<Plan>self.plans[m]).tables
             self.members[m].block = place_block(at, s, &self.members[m].windows)
@@ -305,6 +312,23 @@ cdef class Stepper:
             memcpy(self.members[m].block, kept + m * sizeof(Block), sizeof(Block))
             self.settings[m].steps = steps
         free(kept)
+
+    def lose_connection(self):
+        """From the next step on nobody may quote, until the connection is regained; without random outages."""
+        cdef Py_ssize_t m, i
+        cdef Block* b
+        for m in range(self.markets):
+            b = self.members[m].block
+            for i in range(LANES):
+                b.outages[i] += 1.0 if b.down[i] == 0.0 else 0.0
+                b.down[i] = INFINITY
+
+    def regain_connection(self):
+        """The next step is the first one back."""
+        cdef Py_ssize_t m, i
+        for m in range(self.markets):
+            for i in range(LANES):
+                self.members[m].block.down[i] = 1.0 if self.members[m].block.down[i] > 0.0 else 0.0
 
     def restart_ramp(self):
         """As after an outage: the next quotes are wide, in every market."""

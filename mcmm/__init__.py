@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from mcmm.bot import Bot as Bot
     from mcmm.bot import ExecutionEngine as ExecutionEngine
     from mcmm.bot import MarketMaker as MarketMaker
-    from mcmm.bot import MarketState as MarketState
-    from mcmm.bot import Order as Order
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
+    from mcmm.logger import Logger as Logger
+    from mcmm.quotes import MarketState as MarketState
+    from mcmm.quotes import Order as Order
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
     from mcmm.scenario import Scenario as Scenario
@@ -41,6 +42,7 @@ __all__ = [
     "Bot",
     "Certificate",
     "ExecutionEngine",
+    "Logger",
     "MarketMaker",
     "MarketState",
     "Order",
@@ -63,8 +65,9 @@ _HOME = {
     "Bot": "mcmm.bot",
     "ExecutionEngine": "mcmm.bot",
     "MarketMaker": "mcmm.bot",
-    "MarketState": "mcmm.bot",
-    "Order": "mcmm.bot",
+    "Logger": "mcmm.logger",
+    "MarketState": "mcmm.quotes",
+    "Order": "mcmm.quotes",
     "Certificate": "mcmm.calibration.certificate",
     "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",

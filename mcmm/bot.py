@@ -25,7 +25,7 @@ import numpy as np
 from mcmm._isa import core
 from mcmm.errors import InputError
 from mcmm.metrics import HALT_REASONS
-from mcmm.orders import MAX_SIZE, order_tables, replay_of
+from mcmm.orders import MAX_SIZE, no_orders, order_row, order_tables, replay_of, without_outages
 from mcmm.plan import make_plan
 from mcmm.policies import policy_of
 from mcmm.quotes import Fill, MarketState, Order, Quote
@@ -132,6 +132,7 @@ class MarketMaker:
         fair = self.scenario.risk.mark == "fair"
         peak = self._value("peak_fair" if fair else "peak")
         signed, total = self._value("window_signed"), self._value("window_total")
+        watched = self.scenario.risk.loss_limit != math.inf
         pnl, marked = self._value("pnl"), self._value("pnl_fair" if fair else "pnl")
         return MarketState(
             market=self.name,
@@ -148,9 +149,12 @@ class MarketMaker:
             imbalance=signed / total if total else 0.0,
             window_signed=int(signed),
             window_total=int(total),
+            marked=marked,
             peak=peak,
             drawdown=max(peak - marked, 0.0),
             drawdown_reference=self._value("reference"),
+            recent_loss=max(self._value("loss_top") - self._value("marked"), 0.0) if watched else 0.0,
+            recent_volume=int(self._value("volume_sum")),
             halted=self._value("halted") != 0.0,
             halt_reason=HALT_REASONS[int(self._value("halt_reason"))],
             pause_left=int(self._value("pause")),
@@ -220,7 +224,7 @@ class Bot:
         if orders is not None and outside:
             raise InputError("orders: must be left out where takers come from outside, got a DataFrame")
         if outside:
-            scenario = _without_outages(scenario)
+            scenario = without_outages(scenario)
         if orders is not None or outside:
             scenario = replay_of(scenario)
         elif any(market.flow.model == "replay" for market in scenario.by_market().values()):
@@ -230,7 +234,7 @@ class Bot:
         markets = scenario.by_market()
         self._tables: dict[str, NDArray[np.float64]] | None = None
         if outside:
-            self._tables = {name: _no_orders(scenario.steps) for name in markets}
+            self._tables = {name: no_orders(scenario.steps) for name in markets}
         elif orders is not None:
             self._tables = order_tables(orders, scenario)
         plan = make_plan(scenario, self._tables, self.policy)
@@ -424,21 +428,7 @@ class Bot:
         if market not in self.makers:
             named = ", ".join(self.makers) if self.scenario.markets else "left out, for there is only one"
             raise InputError(f"order.market: must be {named}, got {market!r}")
-        scenario = self.makers[market].scenario
-        if order.side not in (-1, 0, 1):
-            raise InputError(f"order.side: must be 1 (buys) or -1 (sells), got {order.side!r}")
-        if order.side:
-            _whole("order.size", order.size, 1, MAX_SIZE)
-        limit = order.side * math.inf if order.side else 0.0
-        if order.limit is not None:
-            if not math.isfinite(order.limit):
-                raise InputError(f"order.limit: must be a price in dollars, got {order.limit!r}")
-            limit = order.limit + order.side * (_GRACE / scenario.ticks if scenario.ticks else 0.0)
-        fair = math.nan if order.fair is None else order.fair
-        if order.fair is not None and not (0.0 <= fair <= 1.0 if scenario.bounded else math.isfinite(fair)):
-            rule = "a probability" if scenario.bounded else "a price in dollars"
-            raise InputError(f"order.fair: must be {rule}, got {fair!r}")
-        return order.side, order.size, limit, fair
+        return order_row(order, self.makers[market].scenario)
 
 
 class ExecutionEngine:
@@ -486,18 +476,6 @@ class ExecutionEngine:
                 price = quote.ask if side > 0 else quote.bid
                 fills.append(maker.on_fill(side, int(size), price))
         return fills
-
-
-def _without_outages(scenario: Scenario) -> Scenario:
-    """Return the scenario without random ones: whoever brings the orders knows of the real ones."""
-    name = "recovery.disconnect_rate"
-    return scenario.replace({**{f"markets.{each}.{name}": None for each in scenario.market_names}, name: 0.0})
-
-
-def _no_orders(steps: int) -> NDArray[np.float64]:
-    table = np.zeros((4, steps))
-    table[3] = np.nan
-    return table
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mcmm.bot import Frozen
+from mcmm.bot import Bot, Frozen
 from mcmm.errors import InputError
 from mcmm.feeds import Feed, Message, Unread
 from mcmm.quotes import Fill, MarketState, Quote
@@ -96,6 +96,7 @@ class _Said:
 class Shown:
     """What a view shows: the markets, the quotes they have, and the last fills."""
 
+    bot: Bot
     states: dict[str, MarketState]
     quotes: dict[str, Quote]
     fills: deque[Fill]
@@ -139,7 +140,7 @@ class Live:
         self._output, self._orders_only, self._every = output, orders_only, every
         self._show, self._tell = show, tell
         fills = deque((fill for done in session.replayed for fill in done.fills), maxlen=8)
-        self.shown = Shown(self._bot.states, {}, fills, self._bot.step)
+        self.shown = Shown(self._bot, self._bot.states, {}, fills, self._bot.step)
         self._messages: asyncio.Queue[Message | Unread | None] = asyncio.Queue(_AHEAD)
         self._records: asyncio.Queue[_Said | None] = asyncio.Queue()
         self._rows: asyncio.Queue[list[dict[str, Any]] | None] = asyncio.Queue()

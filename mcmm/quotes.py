@@ -103,10 +103,16 @@ class MarketState:
         Signed over total taker volume of the window, in [-1, 1].
     window_signed, window_total : int
         Contracts that takers bought less those they sold, and both together, in ``imbalance_window`` steps.
+    marked : float
+        pnl at risk.mark, dollars.
     peak, drawdown : float
-        The highest pnl at risk.mark, 0 included, and how far below it pnl is now, dollars.
+        The highest pnl at risk.mark, 0 included, and how far below it that is now, dollars.
     drawdown_reference : float
         What the drawdown breaker measures from: the peak, or the baseline of the start or of the last pause.
+    recent_loss : float
+        What the loss breaker watches: the highest mark of its window less the last, dollars; 0 without one.
+    recent_volume : int
+        What the volume breaker watches: contracts filled in its window; 0 without one.
     halted : bool
         A breaker ended the quoting.
     halt_reason : str
@@ -137,9 +143,12 @@ class MarketState:
     imbalance: float
     window_signed: int
     window_total: int
+    marked: float
     peak: float
     drawdown: float
     drawdown_reference: float
+    recent_loss: float
+    recent_volume: int
     halted: bool
     halt_reason: str
     pause_left: int

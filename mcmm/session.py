@@ -20,7 +20,7 @@ import numpy as np
 import mcmm
 from mcmm.bot import TRACE_COLUMNS, Bot, ExecutionEngine, Frozen
 from mcmm.errors import InputError, StoreError
-from mcmm.files import Lock, digest, settle, to_json, write_whole
+from mcmm.files import Lock, digest, from_json, settle, to_json, write_whole
 from mcmm.logger import Logger
 from mcmm.quotes import Fill, MarketState, Order, Quote
 from mcmm.scenario import Scenario
@@ -102,7 +102,7 @@ def read_given(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_bytes())
+        found = from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError):
         raise StoreError(f"{path}: cannot be read; it may have been cut off") from None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:

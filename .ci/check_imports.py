@@ -26,6 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
             "markets",
             "metrics",
             "moments",
+            "quotes",
             "schedule",
             "settings",
         ),
@@ -57,18 +58,22 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "tasks",
         "workers",
     ),
+    ("bot", "logger", "snapshot"),
+    ("layers", "session"),
+    ("feeds", "live"),
+    ("bot_view",),
     ("runner",),
     ("splitting",),
     ("calibration", "estimate", "listing", "verification"),
     ("reports",),
     ("arguments",),
-    ("calibrate_commands", "report_command", "sweep_commands"),
+    ("bot_commands", "calibrate_commands", "report_command", "sweep_commands"),
     ("cli",),
     ("__main__",),
 )
 # The compiled core, and who may touch it.
 CORE = ("_core", "_isa")
-CORE_USERS = ("engine", "moments", "plan", "sketch", "_isa")
+CORE_USERS = ("bot", "engine", "moments", "plan", "sketch", "_isa")
 # Slow to import: only inside the function that needs it.
 HEAVY = (
     *("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats"),
@@ -139,7 +144,7 @@ def check_python(path: Path, root: Path, edges: dict[str, set[str]]) -> Iterator
             continue
         there = room(name)
         if there in CORE and here not in CORE_USERS:
-            yield f"{place}: only the engine, its plan, moments and sketch may touch the compiled core"
+            yield f"{place}: only the engine, the bot, their plan, moments and sketch may touch the compiled core"
         if not here or there in ("", "__version__", "_core"):
             continue
         if there not in rank:

@@ -132,22 +132,32 @@ include "kernel/trace.pxi"
 include "kernel/checkpoints.pxi"
 
 
+cdef bint offer(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Phases 1 and 2 of model.md section 2: the connection and the quote; whether there is one (`quote`)."""
+    if s.may_stop:
+        begin(b, s, step)
+    return quote(b, s, t, w, step)
+
+
+cdef void settle(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Phases 5 and 6: the fair value moves, the books are marked and checked."""
+    move(b, s, t, step)
+    mark_and_check(b, s, w, step)
+
+
 cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
     """Model.md section 2, in its order, end_step is to follow; whether the path goes on."""
     cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
-    if s.may_stop:
-        begin(b, s, step)
-    if not quote(b, s, t, w, step):
+    if not offer(b, s, t, w, step):
         return False
     if place >= 0:
         checkpoint_quote(b, s, w, place)
     for lane in range(traced):
         trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
     trade(b, s, t, w, step)
-    move(b, s, t, step)
-    mark_and_check(b, s, w, step)
+    settle(b, s, t, w, step)
     return True
 
 
@@ -431,6 +441,9 @@ include "kernel/sketch.pxi"
 
 
 include "kernel/resume.pxi"
+
+
+include "kernel/stepper.pxi"
 
 
 def isa():

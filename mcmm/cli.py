@@ -3,7 +3,7 @@
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
 files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible and 4 undecided
 (calibrate), 130 interrupted. The commands about sweeps are in `mcmm.sweep_commands`, that about limits in
-`mcmm.calibrate_commands`, report in `mcmm.report_command`.
+`mcmm.calibrate_commands`, report in `mcmm.report_command`, bot in `mcmm.bot_commands`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mcmm import __version__, calibrate_commands, report_command, sweep_commands
+from mcmm import __version__, bot_commands, calibrate_commands, report_command, sweep_commands
 from mcmm.arguments import (
     JobsOption,
     PolicyOption,
@@ -78,6 +78,7 @@ def _mcmm(
 sweep_commands.add_to(app)
 calibrate_commands.add_to(app)
 report_command.add_to(app)
+bot_commands.add_to(app)
 
 
 @app.command(

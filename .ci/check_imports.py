@@ -26,6 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
             "markets",
             "metrics",
             "moments",
+            "quotes",
             "schedule",
             "settings",
         ),
@@ -57,6 +58,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "tasks",
         "workers",
     ),
+    ("bot", "logger", "snapshot"),
+    ("layers", "session"),
+    ("feeds", "live"),
+    ("bot_view",),
     ("runner",),
     ("splitting",),
     (
@@ -65,13 +70,16 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("reports",),
     ("arguments",),
-    ("calibrate_commands", "recorded_commands", "report_command", "sweep_commands"),
+    (
+        *("bot_commands", "calibrate_commands", "recorded_commands", "report_command"),
+        "sweep_commands",
+    ),
     ("cli",),
     ("__main__",),
 )
 # The compiled core, and who may touch it.
 CORE = ("_core", "_isa")
-CORE_USERS = ("engine", "moments", "plan", "_isa")
+CORE_USERS = ("bot", "engine", "moments", "plan", "sketch", "_isa")
 # Slow to import: only inside the function that needs it.
 HEAVY = (
     *("distributed", "jinja2", "joblib", "pandas", "plotly", "pyarrow", "ray", "rich", "scipy.stats"),
@@ -142,7 +150,7 @@ def check_python(path: Path, root: Path, edges: dict[str, set[str]]) -> Iterator
             continue
         there = room(name)
         if there in CORE and here not in CORE_USERS:
-            yield f"{place}: only the engine, its plan and moments may touch the compiled core"
+            yield f"{place}: only {', '.join(CORE_USERS)} may touch the compiled core"
         if not here or there in ("", "__version__", "_core"):
             continue
         if there not in rank:

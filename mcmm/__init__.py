@@ -17,10 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcmm import errors as errors
+    from mcmm.bot import Bot as Bot
+    from mcmm.bot import ExecutionEngine as ExecutionEngine
+    from mcmm.bot import MarketMaker as MarketMaker
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
     from mcmm.fitting import fit as fit
+    from mcmm.logger import Logger as Logger
+    from mcmm.quotes import MarketState as MarketState
+    from mcmm.quotes import Order as Order
     from mcmm.recorded import replay as replay
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
@@ -36,7 +42,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bot",
     "Certificate",
+    "ExecutionEngine",
+    "Logger",
+    "MarketMaker",
+    "MarketState",
+    "Order",
     "Scenario",
     "Simulation",
     "Study",
@@ -56,6 +68,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bot": "mcmm.bot",
+    "ExecutionEngine": "mcmm.bot",
+    "MarketMaker": "mcmm.bot",
+    "Logger": "mcmm.logger",
+    "MarketState": "mcmm.quotes",
+    "Order": "mcmm.quotes",
     "Certificate": "mcmm.calibration.certificate",
     "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",

@@ -3,8 +3,8 @@
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
 files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible and 4 undecided
 (calibrate), 130 interrupted. The commands about sweeps are in `mcmm.sweep_commands`, that about limits in
-`mcmm.calibrate_commands`, report in `mcmm.report_command`, those about recorded markets in
-`mcmm.recorded_commands`.
+`mcmm.calibrate_commands`, report in `mcmm.report_command`, bot in `mcmm.bot_commands`, those about recorded
+markets in `mcmm.recorded_commands`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mcmm import __version__, calibrate_commands, recorded_commands, report_command, sweep_commands
+from mcmm import (
+    __version__,
+    bot_commands,
+    calibrate_commands,
+    recorded_commands,
+    report_command,
+    sweep_commands,
+)
 from mcmm.arguments import (
     JobsOption,
     PolicyOption,
@@ -79,6 +86,7 @@ def _mcmm(
 sweep_commands.add_to(app)
 calibrate_commands.add_to(app)
 report_command.add_to(app)
+bot_commands.add_to(app)
 recorded_commands.add_to(app)
 
 

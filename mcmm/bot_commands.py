@@ -231,9 +231,14 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
         else feeds.steps(bot.step, bot.scenario.steps, pace)
     )
     output = Output(sys.stdout.fileno()) if speaks else None
+    options: dict[str, Any] = {
+        "orders_only": orders_only,
+        "every": every,
+        "patient": not bot.outside and not pace,
+    }
     try:
         if not sys.stderr.isatty():
-            return await Live(session, feed, output, orders_only=orders_only, every=every, tell=_tell).run()
+            return await Live(session, feed, output, **options, tell=_tell).run()
         from rich.console import Console
         from rich.live import Live as Screen
 
@@ -245,8 +250,7 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
                 session,
                 feed,
                 output,
-                orders_only=orders_only,
-                every=every,
+                **options,
                 show=lambda shown: screen.update(view(shown), refresh=True),
                 tell=lambda line: console.print(line, style="yellow", markup=False),
             )

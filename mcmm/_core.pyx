@@ -14,8 +14,8 @@ D. State is constant in the number of steps. Nothing is allocated, logged or val
    released for all of it: Python hands over numbers that it has checked.
 E. Compiled without contraction and without libm's transcendentals, so that every instruction set gives the same bits.
 """
-from libc.math cimport INFINITY, NAN
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
+from libc.math cimport INFINITY, NAN, fabs
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -437,6 +437,7 @@ cdef PolicyCall call_of(Plan plan, Windows* w):
 
 include "kernel/portfolio.pxi"
 include "kernel/sums.pxi"
+include "kernel/sketch.pxi"
 
 
 include "kernel/resume.pxi"

@@ -185,8 +185,8 @@ def _table(
     first = np.unique(at, return_index=True)[1]
     table[:3, at[first]] = side[first], size[first], given[first]
     priced = ~np.isnan(fair)
-    last = dict(zip(at[priced].tolist(), fair[priced].tolist(), strict=True))
-    table[3, list(last)] = list(last.values())
+    where, place = np.unique(at[priced][::-1], return_index=True)
+    table[3, where] = fair[priced][::-1][place]
     return table
 
 

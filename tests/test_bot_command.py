@@ -15,6 +15,8 @@ import pytest
 
 import mcmm
 from mcmm import cli
+from mcmm.recorded import replay
+from mcmm.tape import read_tape
 
 SCENARIO = """
 steps = 300
@@ -75,6 +77,27 @@ def test_recorded_takers_are_kept_with_the_run(folder: Path, capsys: pytest.Capt
     assert f"{'fills':<24}{run.paths.iloc[0]['fills']}\n" in capsys.readouterr().out
 
 
+def test_a_tape_runs_as_replay_runs_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["time,contract,side,size,price", "1700000000,a,buy,5,0.52", "1700000009,b,buy,5,0.52"]
+    rows += [
+        f"{1700000010 + n},a,{'buy' if n % 3 else 'sell'},{1 + n % 7},{0.47 + n % 9 / 100:.2f}"
+        for n in range(60)
+    ]
+    Path("tape.csv").write_text("\n".join(rows) + "\n")
+    assert cli.main(["bot", "maker.toml", "--tape", "tape.csv"]) == 2
+    assert "--contract: must name one of the tape's 2 contracts: a, b" in capsys.readouterr().err
+    options = ["--capture", "0.5", "--step", "2"]
+    assert cli.main(["bot", "maker.toml", "--tape", "tape.csv", "--contract", "a", *options]) == 0
+    Path("tape.csv").rename("moved.csv")
+    assert cli.main(["bot", "--resume", "--out", "bots/maker"]) == 0
+    scenario = mcmm.Scenario.load("maker.toml")
+    run = replay(read_tape("moved.csv"), scenario, step=2.0, capture=0.5, contracts=["a"], traces=1)
+    trace = pd.read_json("bots/maker/trace.jsonl", lines=True, precise_float=True)
+    wanted = run.trace.drop(columns=["contract", "time"])
+    assert wanted["sold"].sum() > 0
+    pd.testing.assert_frame_equal(trace, wanted, check_exact=True, check_dtype=False)
+
+
 def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
     def drive(*options: str, said: list[dict[str, object]]) -> tuple[list[dict[str, object]], str]:
         done = subprocess.run(
@@ -106,7 +129,7 @@ def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_snapshot_and_nothing_broken(folder: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "maker.toml", "--pace", "100", "--quotes"],
+        [*COMMAND, "maker.toml", "--pace", "100", "--lines"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -169,7 +192,7 @@ def test_on_a_terminal_there_is_a_view(folder: Path) -> None:
         (["maker.toml", "--reset-breaker"], "--reset-breaker: needs --resume"),
         (
             ["maker.toml", "--orders", "x.csv", "--feed", "stdin"],
-            "--orders: must be left out with --feed stdin",
+            "--orders, --tape, --feed stdin: at most one of them says who the takers are",
         ),
         (["maker.toml", "--path", "-1"], "path: must be a whole number >= 0"),
         (["maker.toml", "--set", "risk.mark=odd"], "risk.mark: must be"),

@@ -218,6 +218,10 @@ def _given(
         if changes or orders is not None or path is not None:
             raise InputError("--set, --orders, --tape: must be left out where the run says what it was given")
         run = there["run"]
+        for name in ("seed", "path", "feed"):
+            # What was not given is at its default.
+            if chosen[name] not in (0, "simulated", run[name]):
+                raise InputError(f"--{name}: must be the run's ({run[name]}), got {chosen[name]}")
         known = {"seed": run["seed"], "path": run["path"], "feed": run["feed"]}
         kept = directory / "orders.parquet"
         recorded = read_orders(kept) if run["orders"] else None

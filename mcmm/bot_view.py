@@ -40,7 +40,8 @@ def view(shown: Shown) -> RenderableType:
     from rich.text import Text
 
     steps = shown.bot.scenario.steps
-    line = f"step {shown.step:,} of {steps:,}   journal synced to step {shown.synced:,}"
+    journal = f"{shown.waiting:,} records wait for the disk" if shown.waiting else "all on disk"
+    line = f"step {shown.step:,} of {steps:,}   journal: {journal}"
     # A table's own title would be broken to the table's width.
     layers = Text("risk layers, in the order they act", style="italic")
     fills = Text("last fills", style="italic")

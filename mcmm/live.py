@@ -87,21 +87,20 @@ class _Wanted(NamedTuple):
 class _Said:
     """What may be said once a record, if there is one, is in the journal."""
 
-    step: int
     record: dict[str, Any] | None
     lines: list[dict[str, Any]]
 
 
 @dataclass
 class Shown:
-    """What a view shows: the markets, the quotes they have, and the last fills."""
+    """What a view shows: markets, quotes, the last fills, and how many records wait for the disk."""
 
     bot: Bot
     states: dict[str, MarketState]
     quotes: dict[str, Quote]
     fills: deque[Fill]
     step: int = 0
-    synced: int = 0
+    waiting: int = 0
 
 
 class Live:
@@ -259,7 +258,6 @@ class Live:
                     self._say(line)
             async with self._changed:
                 self._lines = self._session.journal.lines
-                self.shown.synced = batch[-1].step + 1 if batch else self.shown.synced
                 self._changed.notify_all()
 
     async def _log(self) -> None:
@@ -290,8 +288,10 @@ class Live:
 
     async def _view(self, show: Callable[[Shown], object]) -> None:
         while not self._over:
+            self.shown.waiting = self._session.lines - self._lines
             show(self.shown)
             await asyncio.sleep(0.2)
+        self.shown.waiting = 0
         show(self.shown)
 
     # What they do at a step.
@@ -354,7 +354,7 @@ class Live:
         if self._bot.outside:
             lines.append({"type": "ack", "seq": done.step})
         if done.record is not None:
-            self._records.put_nowait(_Said(done.step, done.record, lines))
+            self._records.put_nowait(_Said(done.record, lines))
         self._rows.put_nowait(done.rows)
         self._put += len(done.rows)
         if self._bot.step % self._every == 0:
@@ -394,7 +394,7 @@ class Live:
         elif message.seq < step:
             fills = [_told(Fill(message.seq, *fill)) for fill in self._session.filled.get(message.seq, ())]
             line = {"type": "duplicate", "seq": message.seq, "expected": step, "fills": fills}
-            self._records.put_nowait(_Said(message.seq, None, [line]))  # behind what is still to be synced
+            self._records.put_nowait(_Said(None, [line]))  # behind what is still to be synced
         else:
             self._say({"type": "gap", "seq": message.seq, "expected": step})
 

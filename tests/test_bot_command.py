@@ -58,6 +58,8 @@ def test_it_runs_a_path_of_simulate_and_says_what_it_found(
     ]  # fmt: skip
     assert cli.main(["bot", "maker.toml"]) == 2
     assert capsys.readouterr().err.startswith("error: bots/maker: holds a run; --resume goes on with it")
+    assert cli.main(["bot", "--resume", "--out", "bots/maker", "--seed", "8"]) == 2
+    assert capsys.readouterr().err == "error: --seed: must be the run's (7), got 8\n"
     assert cli.main(["bot", "--resume", "--out", "bots/maker"]) == 0
     told = capsys.readouterr()
     assert told.err.startswith("note: resumed: 300 steps from a snapshot; inventory ")

@@ -363,7 +363,7 @@ def test_the_view_shows_books_layers_and_fills(tmp_path: Path) -> None:
     console.print(view(seen[-1]))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert "step 40 of 40   journal synced to step" in text
+    assert "step 40 of 40   journal: all on disk" in text
     for word in (
         "fed",
         "jobs",

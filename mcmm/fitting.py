@@ -350,8 +350,8 @@ def _note_growth(sampled: Sequence[Prices], tick: float, half: float, notes: lis
     if abs(apart) > 3:
         notes.append(
             "Volatility is not constant: in the last third of records it is "
-            f"{late.volatility / early.volatility:.2f} times that of the first. Where it grows towards the end, "
-            "market.process threshold may fit better."
+            f"{late.volatility / early.volatility:.2f} times that of the first. Where it grows towards the "
+            "end, market.process threshold may fit better."
         )
 
 

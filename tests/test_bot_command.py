@@ -127,6 +127,20 @@ def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
     assert '"kind":"reset","step":2' in (folder / "run" / "journal.jsonl").read_text()
 
 
+def test_the_driver_of_the_page_drives_it(folder: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "bot.md").read_text("utf-8")
+    code = next(block for block in page.split("```python\n")[1:] if "subprocess" in block).split("```")[0]
+    assert '["mcmm", "bot"' in code
+    code = code.replace('["mcmm", "bot"', f'[{sys.executable!r}, "-m", "mcmm", "bot"')
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 20
+    assert lines[0] == "0 buy 1 @ 0.52"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert again.stdout == ""
+    assert "note: resumed: 20 steps from a snapshot" in again.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_snapshot_and_nothing_broken(folder: Path, number: signal.Signals) -> None:

@@ -245,7 +245,7 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                 parts, known = [], []
                 for point in chunk.range:
                     scenario = task.scenario_at(point)
-                    values = rows_of(scenario, task.seed, chunk, stop, task.policy)
+                    values = rows_of(scenario, task.seed, chunk, stop, task.policy, len(task.metrics))
                     parts.append(
                         Part.of(
                             values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
@@ -311,24 +311,24 @@ def records_of(
 
 
 def rows_of(
-    scenario: Scenario, seed: int, chunk: Chunk, stop: Stop, policy: Policy | None = None
+    scenario: Scenario, seed: int, chunk: Chunk, stop: Stop, policy: Policy | None = None, rows: int = 0
 ) -> FloatArray:
-    """Simulate one point's paths of a chunk, in slices; shape (metrics, paths)."""
+    """Simulate one point's paths of a chunk, in slices; shape (metrics, paths), `rows` of them at least."""
     from mcmm import engine
 
     size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
     if chunk.paths <= size:
         stop.check()
-        rows: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
+        values: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
         stop.check()
-        return rows
+        return engine.widened(values, rows)
     slices = []
     for begin in range(0, chunk.paths, size):
         stop.check()
         paths = min(size, chunk.paths - begin)
         slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag, policy))
         stop.check()
-    return np.concatenate(slices, axis=1)
+    return engine.widened(np.concatenate(slices, axis=1), rows)
 
 
 def end_with(driver: int) -> None:

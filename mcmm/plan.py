@@ -374,7 +374,7 @@ def _book(scenario: Scenario) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         *(_FILL_RULES[book.fill_rule], book.join_only, book.top_up, book.warmup_steps),
         *(max(book.place_latency, book.cancel_latency), book.cancel_latency, bound(book.passive_fraction)),
         *(bid, ask),
-        *_padded([2 * upto for upto in accumulate(limits)]),
+        *_padded([512 * upto for upto in accumulate(limits)], 512 * sum(limits)),
         *_padded([cancel - cancels[-1] for cancel in cancels]),
         *_padded([_start_volume(limit, cancel, mean) for limit, cancel in rates]),
     ]
@@ -392,8 +392,8 @@ def _start_volume(limit: float, cancel: float, mean: float) -> int:
     return round(min(max(orders, 1.0) * mean, 65535.0))
 
 
-def _padded(numbers: list[int]) -> list[int]:
-    return [*numbers, *[0] * (16 - len(numbers))]
+def _padded(numbers: list[int], by: int = 0) -> list[int]:
+    return [*numbers, *[by] * (16 - len(numbers))]
 
 
 def _pieces(scenario: Scenario) -> NDArray[np.float64] | None:

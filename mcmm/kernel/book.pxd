@@ -33,7 +33,7 @@ cdef struct BookSettings:
     Py_ssize_t levels
     int64_t market_rate             # of both sides together
     int64_t limit_rate              # of all distances and both sides
-    int64_t limit_upto[BOOK_LEVELS]  # of distances 1 .. i + 1, both sides
+    int64_t limit_upto[BOOK_LEVELS]  # of distances 1 .. i + 1, both sides; in units of 2^-32
     int64_t cancel_rate[BOOK_LEVELS]  # per contract
     int64_t cancel_beyond           # at distances beyond the last
     double recentre_strength, recentre_weight
@@ -99,12 +99,12 @@ cdef inline void occupy(Book* b, int side, int32_t tick) noexcept nogil:
 
 
 cdef inline bint is_makers(const Book* b, int side, int32_t tick) noexcept nogil:
-    return b.order[side].tick == tick and b.order[side].size > 0
+    return (b.order[side].tick == tick) & (b.order[side].size > 0)
 
 
 cdef inline void vacate(Book* b, int side, int32_t tick) noexcept nogil:
     """Where nothing is left at a tick it is no longer occupied."""
-    cdef uint64_t gone = 1 if b.volume[BOOK_PAD + tick] == 0 and not is_makers(b, side, tick) else 0
+    cdef uint64_t gone = (b.volume[BOOK_PAD + tick] == 0) & (not is_makers(b, side, tick))
     b.occupied[side][tick >> 6] &= ~(gone << (tick & 63))
 
 
@@ -159,40 +159,49 @@ cdef inline int32_t take_level(Book* b, int side, int32_t size, FillRule rule, i
     return others + own
 
 
-cdef inline int64_t cancel_rate_of(const Book* b, const BookSettings* s, int side) noexcept nogil:
+cdef inline int64_t cancel_rate_of(
+    const Book* b, const BookSettings* s, int side, Py_ssize_t levels
+) noexcept nogil:
     """The rate of others' cancels on a side: by contract and distance from the opposite best."""
     cdef Py_ssize_t i
     cdef int64_t rate = s.cancel_beyond * b.depth[side]
     cdef const int32_t* volume = &b.volume[BOOK_PAD + b.best[1 - side]]
-    if side == BID:
-        for i in range(s.levels):
-            rate += s.cancel_rate[i] * volume[-1 - i]
-    else:
-        for i in range(s.levels):
-            rate += s.cancel_rate[i] * volume[1 + i]
+    for i in range(levels):
+        rate += s.cancel_rate[i] * volume[-1 - i if side == BID else 1 + i]
     return rate
 
 
 cdef inline int32_t cancelled_tick(
-    const Book* b, const BookSettings* s, int side, int64_t at, int64_t weight
+    const Book* b, const BookSettings* s, int side, int64_t at, Py_ssize_t levels
 ) noexcept nogil:
-    """The tick whose share of a side's cancel rate, times `weight`, holds `at`, counted from the opposite best."""
+    """The tick whose share of a side's cancel rate holds `at`, counted from the opposite best."""
     cdef int32_t away = -1 if side == BID else 1, tick = b.best[1 - side] + away
-    cdef int64_t beyond = s.cancel_beyond * weight, rate
+    cdef const int32_t* volume = &b.volume[BOOK_PAD + tick]
+    cdef int64_t upto = 0
+    cdef int32_t passed = 0
     cdef Py_ssize_t i
-    for i in range(s.levels):
-        rate = (s.cancel_rate[i] * weight + beyond) * b.volume[BOOK_PAD + tick]
-        if at < rate:
-            return tick
-        at -= rate
-        tick += away
-    while tick > 0 and tick < s.ticks:
-        rate = beyond * b.volume[BOOK_PAD + tick]
-        if at < rate:
-            break
-        at -= rate
-        tick += away
+    for i in range(levels):
+        upto += (s.cancel_rate[i] + s.cancel_beyond) * volume[-i if side == BID else i]
+        # Counted and not left at the first: where the loop ends could not be foretold.
+        passed += at >= upto
+    tick += away * passed
+    if passed == levels:
+        at -= upto
+        while tick > 0 and tick < s.ticks:
+            at -= s.cancel_beyond * b.volume[BOOK_PAD + tick]
+            if at < 0:
+                break
+            tick += away
     return tick
+
+
+cdef inline int32_t limit_distance(const BookSettings* s, int64_t at, Py_ssize_t levels) noexcept nogil:
+    """The distance, from 1, whose share of the rate of limit orders holds `at`."""
+    cdef int32_t passed = 1
+    cdef Py_ssize_t i
+    for i in range(levels):
+        passed += at >= s.limit_upto[i]
+    return passed
 
 
 cdef inline int64_t share_of(int32_t draw, int64_t rate) noexcept nogil:

@@ -5,8 +5,8 @@
 
 from mcmm.kernel.book cimport (
     ASK, BID, BOOK_LEVELS, BOOK_PAD, BOOK_TICKS, DECISIONS, LEVEL_CAP, MARKED, MOST_EVENTS, PLACES, Book, BookSettings,
-    Decision, FilledStep, FillRule, at_least, at_most, cancel_rate_of, cancelled_tick, join, occupy, place_class,
-    see_best, share_of, take_level, withdraw,
+    Decision, FilledStep, FillRule, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance, occupy,
+    place_class, see_best, share_of, take_level, withdraw,
 )
 from mcmm.kernel.book_flow cimport cancel_order, note_fill, place_order, take, tilt_of, wait_of
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
@@ -47,34 +47,54 @@ cdef inline bint has_moved(const Book* b, int32_t bid, int32_t ask) noexcept nog
     return b.best[BID] != bid or b.best[ASK] != ask or (b.order[BID].size + b.order[ASK].size == 0 and b.fills > 0)
 
 
-cdef inline void act(
-    Book* b, const BookSettings* s, const Settings* m, int64_t at, int64_t bids, int32_t size, int32_t draw
+cdef inline void bring_limits(
+    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
+    const int32_t* sizes, const int32_t* draws, Py_ssize_t levels
 ) noexcept nogil:
-    """One event: `at` lies within the sum of the rates: market, limit, cancels of bids (`bids`), of asks."""
-    cdef int64_t market = s.market_rate << 8, limit = s.limit_rate << 8
-    cdef Py_ssize_t i = 0
+    """Limit orders of others, each on a side that its draw chooses."""
+    cdef Py_ssize_t k, lane
     cdef int side
-    cdef int32_t tick, filled
-    if at < market:
-        side = ASK if draw < 0x40000000 else BID
-        filled = take(b, s, side, size, m.unit, INFINITY if side == ASK else -INFINITY)
+    cdef int32_t tick
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        side = draws[lane] >= <int64_t>(256 + b.tilt) << 22
+        tick = b.best[1 - side] + (2 * side - 1) * limit_distance(s, at[lane], levels)
+        if tick > 0 and tick < s.ticks:
+            join(b, side, tick, sizes[lane])
+
+
+cdef inline void bring_cancels(
+    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
+    const int32_t* sizes, const int32_t* draws, int side, Py_ssize_t levels
+) noexcept nogil:
+    cdef Py_ssize_t k, lane
+    cdef int64_t within
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        # Less than rate * (256 -+ tilt): divided, not to multiply what each level adds to the rate.
+        within = at[lane] // (256 - b.tilt if side == BID else 256 + b.tilt)
+        withdraw(b, side, cancelled_tick(b, s, side, within, levels), sizes[lane], draws[lane])
+
+
+cdef inline void bring_markets(
+    Windows* w, const BookSettings* s, const Settings* m, const Py_ssize_t* lanes, Py_ssize_t count,
+    const int32_t* sizes, const int32_t* draws
+) noexcept nogil:
+    cdef Py_ssize_t k, lane
+    cdef int side
+    cdef int32_t filled
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        side = ASK if draws[lane] < 0x40000000 else BID
+        filled = take(b, s, side, sizes[lane], m.unit, INFINITY if side == ASK else -INFINITY)
         if filled:
             note_fill(b, side, filled, m.unit, m.maker_rate, m.fee_rounding)
-        return
-    at -= market
-    if at < limit:
-        side = BID if draw < <int64_t>(256 + b.tilt) << 22 else ASK
-        while at >= s.limit_upto[i] << 8:
-            i += 1
-        tick = b.best[ASK] - 1 - <int32_t>i if side == BID else b.best[BID] + 1 + <int32_t>i
-        if tick > 0 and tick < s.ticks:
-            join(b, side, tick, size)
-        return
-    at -= limit
-    if at < bids:
-        withdraw(b, BID, cancelled_tick(b, s, BID, at, 256 - b.tilt), size, draw)
-    else:
-        withdraw(b, ASK, cancelled_tick(b, s, ASK, at - bids, 256 + b.tilt), size, draw)
 
 
 cdef inline void draw_event_sizes(
@@ -99,20 +119,86 @@ cdef inline void draw_event_sizes(
             size[i] += 1 if draws[i] > threshold else 0
 
 
-cdef void let_flow(
-    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t lanes, bint watched
+cdef enum:
+    MARKET_ORDER, LIMIT_ORDER, BID_CANCEL, ASK_CANCEL, NO_EVENT, KINDS
+
+
+cdef inline void flow_events(
+    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t* active,
+    Py_ssize_t left, bint watched, Py_ssize_t levels
 ) noexcept nogil:
-    """The events of others in one step, in continuous time, of the paths that are not done (`watched`)."""
+    """The events of a step, of the `active` paths: the first of each, then the second, until all steps are over.
+
+    The paths are sorted by what happens to them, and each kind has a loop of its own: what comes next in it can be
+    foretold, where one loop of all kinds would mostly guess wrong.
+    """
     cdef const BookSettings* book = w.book
     cdef int32_t draws[4][LANES]
     cdef int32_t sizes[LANES]
     cdef float waits[LANES]
-    cdef Py_ssize_t event, lane, i, left, still
-    cdef Py_ssize_t active[LANES]
-    cdef int64_t bids, asks, rate, fixed = (book.market_rate + book.limit_rate) << 8
-    cdef double unit = s.unit, strength = book.recentre_strength
+    cdef int64_t at[LANES]
+    cdef Py_ssize_t lanes[KINDS][LANES]
+    cdef Py_ssize_t counts[KINDS]
+    cdef Py_ssize_t event, lane, i, still, kind
+    cdef int64_t market = book.market_rate << 8, fixed = (book.market_rate + book.limit_rate) << 8
+    cdef int64_t bids, rate, place
+    cdef int64_t begins[4]
+    cdef bint goes_on
     cdef Book* b
-    left = 0
+    begins[MARKET_ORDER], begins[LIMIT_ORDER], begins[BID_CANCEL] = 0, market, fixed
+    for event in range(MOST_EVENTS):
+        if left == 0:
+            return
+        draw(draws, w.seed, w.path, step, label + (<uint64_t>event << 18))
+        for i in range(LANES):
+            waits[i] = minus_twice_logarithm(<float>(draws[0][i] | 1))
+        if t.thresholds:
+            draw_event_sizes(sizes, draws[2], t.size_thresholds, t.thresholds, t.bisects)
+        elif event == 0:
+            for i in range(LANES):
+                sizes[i] = 1
+        memset(counts, 0, sizeof(counts))
+        still = 0
+        for i in range(left):
+            lane = active[i]
+            b = &w.books[lane]
+            bids = fixed + cancel_rate_of(b, book, BID, levels) * (256 - b.tilt)
+            rate = bids + cancel_rate_of(b, book, ASK, levels) * (256 + b.tilt)
+            b.left -= wait_of(0.5 * waits[lane], rate)
+            goes_on = b.left > 0.0
+            active[still] = lane
+            still += goes_on
+            b.events += goes_on
+            place = share_of(draws[1][lane], rate)
+            begins[ASK_CANCEL] = bids
+            kind = (place >= market) + (place >= fixed) + (place >= bids)
+            at[lane] = place - begins[kind]
+            kind = kind if goes_on else <Py_ssize_t>NO_EVENT
+            lanes[kind][counts[kind]] = lane
+            counts[kind] += 1
+        left = still
+        bring_limits(w, book, lanes[LIMIT_ORDER], counts[LIMIT_ORDER], at, sizes, draws[3], levels)
+        bring_cancels(w, book, lanes[BID_CANCEL], counts[BID_CANCEL], at, sizes, draws[3], BID, levels)
+        bring_cancels(w, book, lanes[ASK_CANCEL], counts[ASK_CANCEL], at, sizes, draws[3], ASK, levels)
+        bring_markets(w, book, s, lanes[MARKET_ORDER], counts[MARKET_ORDER], sizes, draws[3])
+        if watched:
+            still = 0
+            for i in range(left):
+                lane = active[i]
+                w.watch_done[lane] = has_moved(&w.books[lane], w.watch_bid, w.watch_ask)
+                active[still] = lane
+                still += not w.watch_done[lane]
+            left = still
+
+
+cdef void let_flow(
+    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t lanes, bint watched
+) noexcept nogil:
+    """The events of others in one step, in continuous time, of the paths that are not done (`watched`)."""
+    cdef Py_ssize_t lane, left = 0
+    cdef Py_ssize_t active[LANES]
+    cdef double unit = s.unit, strength = w.book.recentre_strength
+    cdef Book* b
     for lane in range(lanes):
         b = &w.books[lane]
         if watched and w.watch_done[lane]:
@@ -121,30 +207,13 @@ cdef void let_flow(
         b.tilt = tilt_of(b.lagged, b.best[BID], b.best[ASK], unit, strength) if strength > 0.0 else 0
         active[left] = lane
         left += 1
-    for event in range(MOST_EVENTS):
-        if left == 0:
-            return
-        draw(draws, w.seed, w.path, step, label + (<uint64_t>event << 18))
-        for i in range(LANES):
-            waits[i] = minus_twice_logarithm(<float>(draws[0][i] | 1))
-        draw_event_sizes(sizes, draws[2], t.size_thresholds, t.thresholds, t.bisects)
-        still = 0
-        for i in range(left):
-            lane = active[i]
-            b = &w.books[lane]
-            bids = cancel_rate_of(b, book, BID) * (256 - b.tilt)
-            asks = cancel_rate_of(b, book, ASK) * (256 + b.tilt)
-            rate = (fixed + bids) + asks
-            b.left -= wait_of(0.5 * waits[lane], rate)
-            if b.left > 0.0:
-                b.events += 1
-                act(b, book, s, share_of(draws[1][lane], rate), bids, sizes[lane], draws[3][lane])
-                active[still] = lane
-                still += 1
-                if watched and has_moved(b, w.watch_bid, w.watch_ask):
-                    w.watch_done[lane] = True
-                    still -= 1
-        left = still
+    # Literals, so that loops over the levels have a length that is known when they are compiled.
+    if watched:
+        flow_events(w, s, t, step, label, active, left, True, BOOK_LEVELS)
+    elif w.book.levels <= 8:
+        flow_events(w, s, t, step, label, active, left, False, 8)
+    else:
+        flow_events(w, s, t, step, label, active, left, False, BOOK_LEVELS)
 
 
 cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:

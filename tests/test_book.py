@@ -12,6 +12,7 @@ import pytest
 import mcmm
 from mcmm.errors import ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.reports import numbers
 
 BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
 MAKER = {"policy": "symmetric", "base_spread": 0.02, "quote_size": 3}
@@ -111,7 +112,7 @@ def test_late_cancels_are_picked_off() -> None:
     assert earned[1].mean() < earned[0].mean() - 4 * (earned[1] - earned[0]).sem() < 0
 
 
-def test_a_sweep_of_venues_and_rules(tmp_path: Path) -> None:
+def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axes = {"venue": ["quote", "book"], "book.fill_rule": ["queue", "touch"]}
     study = mcmm.Study(
         name="venues",
@@ -128,6 +129,13 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path) -> None:
         assert summary["pnl_fair.mean"].iloc[point] == pytest.approx(run.paths["pnl_fair"].mean(), rel=1e-12)
         assert summary["refusals.mean"].iloc[point] == pytest.approx(run.paths["refusals"].mean(), rel=1e-12)
         assert (result.values(point, "markout_10") == run.paths["markout_10"]).all()
+    page = tmp_path / "report.html"
+    mcmm.report(result, html=page)
+    text = page.read_text("utf-8")
+    assert 'id="queue-table"' in text
+    assert "venues book and quote" in capsys.readouterr().out
+    steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
+    assert f"<td>{numbers.fixed(fills / steps, numbers.decimals([fills / steps], 3))}</td>" in text
     checked = mcmm.verify(tmp_path / "run")
     assert (checked.differences, checked.damaged) == ((), ())
 

@@ -89,9 +89,11 @@ cdef inline int32_t at_least(int32_t a, int32_t b) noexcept nogil:
     return a if a > b else b
 
 
-cdef inline void see_best(Book* b) noexcept nogil:
-    b.best[BID] = highest(b.occupied[BID][0], b.occupied[BID][1])
-    b.best[ASK] = lowest(b.occupied[ASK][0], b.occupied[ASK][1])
+cdef inline void see_best(Book* b, int side) noexcept nogil:
+    if side == BID:
+        b.best[BID] = highest(b.occupied[BID][0], b.occupied[BID][1])
+    else:
+        b.best[ASK] = lowest(b.occupied[ASK][0], b.occupied[ASK][1])
 
 
 cdef inline void occupy(Book* b, int side, int32_t tick) noexcept nogil:
@@ -114,7 +116,7 @@ cdef inline void join(Book* b, int side, int32_t tick, int32_t size) noexcept no
     b.volume[BOOK_PAD + tick] += placed
     b.depth[side] += placed
     occupy(b, side, tick)
-    see_best(b)
+    b.best[side] = at_least(b.best[side], tick) if side == BID else at_most(b.best[side], tick)
 
 
 cdef inline void withdraw(Book* b, int side, int32_t tick, int32_t size, int32_t draw) noexcept nogil:
@@ -130,7 +132,7 @@ cdef inline void withdraw(Book* b, int side, int32_t tick, int32_t size, int32_t
     b.volume[BOOK_PAD + tick] = volume - gone
     b.depth[side] -= gone
     vacate(b, side, tick)
-    see_best(b)
+    see_best(b, side)
 
 
 cdef inline int32_t first_to_fill(const Book* b, int side, int32_t tick, FillRule rule) noexcept nogil:
@@ -155,7 +157,7 @@ cdef inline int32_t take_level(Book* b, int side, int32_t size, FillRule rule, i
     if b.order[side].tick == tick:
         b.order[side].ahead = at_least(b.order[side].ahead - others, 0)
     vacate(b, side, tick)
-    see_best(b)
+    see_best(b, side)
     return others + own
 
 

@@ -32,7 +32,8 @@ cdef void open_books(Windows* w, const Settings* s, const Tables* t, uint64_t se
         # The sentinels: no bid, no ask.
         occupy(b, BID, 0)
         occupy(b, ASK, book.ticks)
-        see_best(b)
+        see_best(b, BID)
+        see_best(b, ASK)
         for i in range(book.levels):
             if book.start_ask - 1 - i >= 1 and book.start_ask - 1 - i <= book.start_bid:
                 join(b, BID, book.start_ask - 1 - <int32_t>i, book.start_volume[i])
@@ -49,17 +50,14 @@ cdef inline bint has_moved(const Book* b, int32_t bid, int32_t ask) noexcept nog
 
 cdef inline void bring_limits(
     Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
-    const int32_t* sizes, const int32_t* draws, Py_ssize_t levels
+    const int32_t* sizes, int side, Py_ssize_t levels
 ) noexcept nogil:
-    """Limit orders of others, each on a side that its draw chooses."""
     cdef Py_ssize_t k, lane
-    cdef int side
     cdef int32_t tick
     cdef Book* b
     for k in range(count):
         lane = lanes[k]
         b = &w.books[lane]
-        side = draws[lane] >= <int64_t>(256 + b.tilt) << 22
         tick = b.best[1 - side] + (2 * side - 1) * limit_distance(s, at[lane], levels)
         if tick > 0 and tick < s.ticks:
             join(b, side, tick, sizes[lane])
@@ -120,7 +118,7 @@ cdef inline void draw_event_sizes(
 
 
 cdef enum:
-    MARKET_ORDER, LIMIT_ORDER, BID_CANCEL, ASK_CANCEL, NO_EVENT, KINDS
+    MARKET_ORDER, LIMIT_BID, BID_CANCEL, ASK_CANCEL, LIMIT_ASK, NO_EVENT, KINDS
 
 
 cdef inline void flow_events(
@@ -143,9 +141,9 @@ cdef inline void flow_events(
     cdef int64_t market = book.market_rate << 8, fixed = (book.market_rate + book.limit_rate) << 8
     cdef int64_t bids, rate, place
     cdef int64_t begins[4]
-    cdef bint goes_on
+    cdef bint goes_on, is_ask
     cdef Book* b
-    begins[MARKET_ORDER], begins[LIMIT_ORDER], begins[BID_CANCEL] = 0, market, fixed
+    begins[MARKET_ORDER], begins[LIMIT_BID], begins[BID_CANCEL] = 0, market, fixed
     for event in range(MOST_EVENTS):
         if left == 0:
             return
@@ -173,11 +171,14 @@ cdef inline void flow_events(
             begins[ASK_CANCEL] = bids
             kind = (place >= market) + (place >= fixed) + (place >= bids)
             at[lane] = place - begins[kind]
+            is_ask = (kind == LIMIT_BID) & (draws[3][lane] >= <int64_t>(256 + b.tilt) << 22)
+            kind = <Py_ssize_t>LIMIT_ASK if is_ask else kind
             kind = kind if goes_on else <Py_ssize_t>NO_EVENT
             lanes[kind][counts[kind]] = lane
             counts[kind] += 1
         left = still
-        bring_limits(w, book, lanes[LIMIT_ORDER], counts[LIMIT_ORDER], at, sizes, draws[3], levels)
+        bring_limits(w, book, lanes[LIMIT_BID], counts[LIMIT_BID], at, sizes, BID, levels)
+        bring_limits(w, book, lanes[LIMIT_ASK], counts[LIMIT_ASK], at, sizes, ASK, levels)
         bring_cancels(w, book, lanes[BID_CANCEL], counts[BID_CANCEL], at, sizes, draws[3], BID, levels)
         bring_cancels(w, book, lanes[ASK_CANCEL], counts[ASK_CANCEL], at, sizes, draws[3], ASK, levels)
         bring_markets(w, book, s, lanes[MARKET_ORDER], counts[MARKET_ORDER], sizes, draws[3])

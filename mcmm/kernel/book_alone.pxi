@@ -36,13 +36,14 @@ def play_book(
                     b.order[side].ahead = states[first + lane, s.ticks + 3 + 3 * side]
                     if b.order[side].size > 0:
                         occupy(b, <int>side, b.order[side].tick)
+                see_best(b, BID)
+                see_best(b, ASK)
                 side = BID
                 for i in range(1, s.ticks):
                     if states[first + lane, i] < 0:
                         side = ASK
                     if states[first + lane, i]:
                         join(b, <int>side, <int32_t>i, absolute_whole(states[first + lane, i]))
-                see_best(b)
                 w.watch_done[lane] = False
             w.watch_bid, w.watch_ask = w.books[0].best[BID], w.books[0].best[ASK]
             for step in range(steps):

@@ -54,7 +54,7 @@ cdef inline void cancel_order(Book* b, int side, const Decision* reached, int32_
     wanted = at_least(at_most(reached.size, room), 0) if reached.tick == tick else 0
     b.order[side].size = at_most(b.order[side].size, wanted)
     vacate(b, side, tick)
-    see_best(b)
+    see_best(b, side)
 
 
 cdef inline void place_order(
@@ -72,4 +72,4 @@ cdef inline void place_order(
     b.order[side].size = wanted
     b.order[side].ahead = b.volume[BOOK_PAD + tick]
     occupy(b, side, tick)
-    see_best(b)
+    see_best(b, side)

@@ -39,7 +39,7 @@ CLONE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "mcmm")
 REST = "between"
 LOGGED = 32  # steps whose instructions are counted: some ten microseconds each in a virtual machine
 STEPPERS = ("run_step", "run_block")  # these must be there
-CALLERS = (*STEPPERS, "run_portfolio", "step_together")
+CALLERS = (*STEPPERS, "offer", "settle", "run_portfolio", "step_together", "check_together")
 
 DECLARATIONS = """from libc.stdint cimport int64_t, uint16_t, uint32_t
 

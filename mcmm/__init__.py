@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcmm import errors as errors
+    from mcmm.bot import Bot as Bot
+    from mcmm.bot import ExecutionEngine as ExecutionEngine
+    from mcmm.bot import MarketMaker as MarketMaker
     from mcmm.calibration import calibrate as calibrate
     from mcmm.calibration.certificate import Certificate as Certificate
     from mcmm.engine import simulate as simulate
+    from mcmm.fitting import fit as fit
+    from mcmm.logger import Logger as Logger
+    from mcmm.quotes import MarketState as MarketState
+    from mcmm.quotes import Order as Order
+    from mcmm.recorded import replay as replay
     from mcmm.reports import report as report
     from mcmm.runner import sweep as sweep
     from mcmm.scenario import Scenario as Scenario
@@ -27,13 +35,20 @@ if TYPE_CHECKING:
     from mcmm.splitting import rare_event as rare_event
     from mcmm.store import SweepResult as SweepResult
     from mcmm.study import Study as Study
+    from mcmm.tape import read_tape as read_tape
     from mcmm.verification import Verification as Verification
     from mcmm.verification import verify as verify
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bot",
     "Certificate",
+    "ExecutionEngine",
+    "Logger",
+    "MarketMaker",
+    "MarketState",
+    "Order",
     "Scenario",
     "Simulation",
     "Study",
@@ -42,7 +57,10 @@ __all__ = [
     "__version__",
     "calibrate",
     "errors",
+    "fit",
     "rare_event",
+    "read_tape",
+    "replay",
     "report",
     "simulate",
     "sweep",
@@ -50,6 +68,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bot": "mcmm.bot",
+    "ExecutionEngine": "mcmm.bot",
+    "MarketMaker": "mcmm.bot",
+    "Logger": "mcmm.logger",
+    "MarketState": "mcmm.quotes",
+    "Order": "mcmm.quotes",
     "Certificate": "mcmm.calibration.certificate",
     "calibrate": "mcmm.calibration",
     "Scenario": "mcmm.scenario",
@@ -58,6 +82,9 @@ _HOME = {
     "Verification": "mcmm.verification",
     "SweepResult": "mcmm.store",
     "rare_event": "mcmm.splitting",
+    "fit": "mcmm.fitting",
+    "read_tape": "mcmm.tape",
+    "replay": "mcmm.recorded",
     "report": "mcmm.reports",
     "simulate": "mcmm.engine",
     "sweep": "mcmm.runner",

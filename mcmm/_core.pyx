@@ -14,8 +14,8 @@ D. State is constant in the number of steps. Nothing is allocated, logged or val
    released for all of it: Python hands over numbers that it has checked.
 E. Compiled without contraction and without libm's transcendentals, so that every instruction set gives the same bits.
 """
-from libc.math cimport INFINITY, NAN
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
+from libc.math cimport INFINITY, NAN, fabs
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -135,22 +135,32 @@ include "kernel/trace.pxi"
 include "kernel/checkpoints.pxi"
 
 
+cdef bint offer(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Phases 1 and 2 of model.md section 2: the connection and the quote; whether there is one (`quote`)."""
+    if s.may_stop:
+        begin(b, s, step)
+    return quote(b, s, t, w, step)
+
+
+cdef void settle(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Phases 5 and 6: the fair value moves, the books are marked and checked."""
+    move(b, s, t, step)
+    mark_and_check(b, s, w, step)
+
+
 cdef bint run_step(
     Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step, double* trace, Py_ssize_t traced
 ) noexcept nogil:
     """Model.md section 2, in its order, end_step is to follow; whether the path goes on."""
     cdef Py_ssize_t lane, place = checkpoint_at(w, s, step)
-    if s.may_stop:
-        begin(b, s, step)
-    if not quote(b, s, t, w, step):
+    if not offer(b, s, t, w, step):
         return False
     if place >= 0:
         checkpoint_quote(b, s, w, place)
     for lane in range(traced):
         trace_quote(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
     trade(b, s, t, w, step)
-    move(b, s, t, step)
-    mark_and_check(b, s, w, step)
+    settle(b, s, t, w, step)
     return True
 
 
@@ -442,12 +452,16 @@ cdef PolicyCall call_of(Plan plan, Windows* w):
 
 include "kernel/portfolio.pxi"
 include "kernel/sums.pxi"
+include "kernel/sketch.pxi"
 
 
 include "kernel/resume.pxi"
 
 
 include "kernel/book_alone.pxi"
+
+
+include "kernel/stepper.pxi"
 
 
 def isa():

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "Chunk", "Plan", "decode", "encode", "plan", "segments"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-# The most path-steps in a chunk, 0.1 s of one core or less: what tasks are packed of, and what the last ones
-# to run differ by. In a small study less, to keep all cores busy to the end; in a huge one more, so that the
-# plan of it fits in memory.
+# The most path-steps in a chunk of whole points, 0.1 s of one core or less: what tasks are packed of, and
+# what the last ones to run differ by. In a small study less, to keep all cores busy to the end; in a huge one
+# more, so that the plan of it fits in memory.
 _LARGEST = 16_000_000
 _SMALLEST = 500_000
 _CHUNKS, _CHUNKS_WANTED = 128, 250_000
-# A point that is less than this share of the study, up to half a second of work, is not cut all the same: its
-# worker can then summarise it, and no values need be kept for it.
-_SHARES, _LARGEST_SHARE = 256, 64_000_000
+# A point that is cut is cut into as few ranges as keep all cores busy, up to half a second of work each: what
+# is kept of a range of paths hardly shrinks with it, and of a whole point far less need be kept.
+_LARGEST_RANGE = 64_000_000
 # 30 MB of metrics: what a worker holds of a chunk of short paths; and 6 MB of what is kept of its points.
 _ROWS, _POINTS = 131_072, 256
 # Ranges of paths start at multiples of the first, which the core's blocks and the summary's divide; of very
@@ -195,9 +195,9 @@ def plan(
     paths = study.paths if paths is None else paths
     costs = [paths * steps for steps in study.all_steps(chosen)]
     path_steps = sum(costs)
-    largest = max(_LARGEST, path_steps // _CHUNKS_WANTED)
-    whole = max(largest, min(path_steps // _SHARES, _LARGEST_SHARE))
-    target = min(max(path_steps // _CHUNKS, _SMALLEST), largest)
+    share = path_steps // _CHUNKS
+    largest = max(_LARGEST, min(share, _LARGEST_RANGE), path_steps // _CHUNKS_WANTED)
+    target = max(min(max(share, _SMALLEST), _LARGEST), path_steps // _CHUNKS_WANTED)
     if max(path_steps // largest, len(chosen) * paths // most_rows) > _CHUNKS_AT_MOST:
         raise StudyError(
             f"paths: {len(chosen):,} points x {paths:,} paths are more than one study may have "
@@ -212,7 +212,7 @@ def plan(
         if packed and (apart or full or packed_steps + cost > target):
             table.extend((first, packed, first_path, paths, packed_steps))
             packed, packed_steps = 0, 0
-        if cost > whole or paths > most_rows:
+        if cost > largest or paths > most_rows:
             for row in _split(point, first_path, paths, cost, largest, most_rows):
                 table.extend(row)
             continue

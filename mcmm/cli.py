@@ -3,7 +3,8 @@
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
 files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible and 4 undecided
 (calibrate), 130 interrupted. The commands about sweeps are in `mcmm.sweep_commands`, that about limits in
-`mcmm.calibrate_commands`, report in `mcmm.report_command`.
+`mcmm.calibrate_commands`, report in `mcmm.report_command`, bot in `mcmm.bot_commands`, those about recorded
+markets in `mcmm.recorded_commands`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mcmm import __version__, calibrate_commands, report_command, sweep_commands
+from mcmm import (
+    __version__,
+    bot_commands,
+    calibrate_commands,
+    recorded_commands,
+    report_command,
+    sweep_commands,
+)
 from mcmm.arguments import (
     JobsOption,
     PolicyOption,
@@ -78,6 +86,8 @@ def _mcmm(
 sweep_commands.add_to(app)
 calibrate_commands.add_to(app)
 report_command.add_to(app)
+bot_commands.add_to(app)
+recorded_commands.add_to(app)
 
 
 @app.command(
@@ -126,6 +136,14 @@ def simulate(
             help="Replay these taker orders: CSV or Parquet, step, side, size, [limit], [fair], [market].",
         ),
     ] = None,
+    tape_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--tape",
+            metavar="FILE.csv",
+            help="Write the fills and quotes of the traced paths as a plain tape.",
+        ),
+    ] = None,
     policy: PolicyOption = None,
 ) -> None:
     """Simulate independent paths of one scenario and print what they earn and risk.
@@ -149,8 +167,12 @@ def simulate(
         raise InputError(f"--first-path: must be >= 0 and <= 2**48 - paths, got {first_path}")
     if trace > paths:
         raise InputError(f"--trace: must be <= the number of paths ({paths}), got {trace}")
-    if trace and out is None:
+    if trace and out is None and tape_out is None:
         raise InputError("--trace: needs --out, beside which the steps are written")
+    if tape_out is not None:
+        if not trace:
+            raise InputError("--tape: needs --trace K, the paths that it is of")
+        check_output(tape_out, suffixes=(".csv",))
     trace_out = None if out is None or not trace else out.with_suffix(f".trace{out.suffix}")
     for path in (out, trace_out):
         if path is not None:
@@ -180,10 +202,15 @@ def simulate(
         run.save(out)
     if trace_out is not None:
         write_frame(run.trace, trace_out)
+    tapes: tuple[Path, ...] = ()
+    if tape_out is not None:
+        from mcmm.tape_writing import tape_of, write_tape
+
+        tapes = write_tape(tape_of(run), tape_out)
     if sys.stderr.isatty():
         speed = rate(run.values.shape[1] * chosen.steps * chosen.market_count / seconds)
         typer.echo(f"{duration(seconds)}, {speed}", err=True)
-    for path in (out, trace_out):
+    for path in (out, trace_out, *tapes):
         if path is not None:
             typer.echo(f"wrote {path}")
 

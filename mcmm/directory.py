@@ -27,7 +27,7 @@ from mcmm import __version__
 from mcmm.chunks import SCHEMA_VERSION
 from mcmm.designs import Points
 from mcmm.errors import InputError, MCMMError, StoreError
-from mcmm.files import Lock, from_json, settle, temporary, to_json, write_whole
+from mcmm.files import Lock, from_json, open_whole, settle, temporary, to_json, write_whole
 from mcmm.rounds import CHUNKS, PATHS, Round
 from mcmm.study import Study
 
@@ -40,6 +40,8 @@ MANIFEST, SUMMARY = "manifest.json", "summary.parquet"
 SENSITIVITY = "sensitivity.parquet"
 _POINTS, _LOCK = "points.parquet", "lock"
 _OWN = {MANIFEST, _POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
+# Of a table that is written: 100 MB of a summary.
+_ROWS_AT_ONCE = 65_536
 _ELSEWHERE = "give another directory (--out), or delete this one"
 _SPEED = "path_steps_per_second"
 
@@ -168,10 +170,18 @@ class RunDirectory:
             settle(self.path)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table."""
-        sink = io.BytesIO()
-        table.to_parquet(sink)
-        write_whole(self.path / name, sink.getvalue(), durable=self.durable)
+        """Write a table, some rows at a time: of a million points it would else be in memory once more."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.Schema.from_pandas(table)
+        with (
+            open_whole(self.path / name, durable=self.durable) as file,
+            pq.ParquetWriter(file, schema) as writer,
+        ):
+            for begin in range(0, max(len(table), 1), _ROWS_AT_ONCE):
+                rows = table.iloc[begin : begin + _ROWS_AT_ONCE]
+                writer.write_table(pa.Table.from_pandas(rows, schema))
 
 
 def open_run(path: Path) -> tuple[RunDirectory, dict[str, Any]]:

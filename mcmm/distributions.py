@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -107,7 +108,15 @@ def _edges(low: float, high: float, count: int) -> tuple[float, float, FloatArra
 
 def _round_width(about: float) -> float:
     """Round to the nearest of 1, 2, 5 and 10 times a power of ten, by ratio."""
-    power = 10.0 ** math.floor(math.log10(about))
-    ratio = about / power
-    factor = next((one for one, other in pairwise((1, 2, 5, 10)) if ratio * ratio < one * other), 10)
-    return float(f"{factor * power:.6g}")
+    exponent = math.floor(math.log10(about))
+    ratio = about / 10.0**exponent
+    return _width(_STEPS[bisect_right(_BETWEEN, ratio * ratio)], exponent)
+
+
+_STEPS = (1, 2, 5, 10)
+_BETWEEN = [one * other for one, other in pairwise(_STEPS)]
+
+
+@lru_cache(maxsize=256)
+def _width(factor: int, exponent: int) -> float:
+    return float(f"{factor * 10.0**exponent:.6g}")

@@ -8,13 +8,25 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from mcmm.errors import InputError, StoreError
 
-__all__ = ["Lock", "digest", "from_json", "lock_owner", "settle", "temporary", "to_json", "write_whole"]
+__all__ = [
+    "Lock",
+    "digest",
+    "from_json",
+    "lock_owner",
+    "open_whole",
+    "settle",
+    "temporary",
+    "to_json",
+    "write_whole",
+]
 
 _PREFIX, _SUFFIX = ".", ".tmp"
 _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
@@ -24,15 +36,28 @@ _NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old one or the new one whole.
 
+    As `open_whole`, for what is in memory anyway.
+    """
+    with open_whole(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a file so that a reader, or a crash at any moment, finds the old one or the new one whole.
+
     Parameters
     ----------
     path : Path
         The file; one that is there is replaced.
-    data : bytes
-        What it holds.
     durable : bool
         Wait until the disk has it before it gets its name, so that not even a loss of power leaves a part of
         it. That the name lasts too is `settle`'s part.
+
+    Yields
+    ------
+    file
+        Open for writing; it gets its name once all is written.
 
     Raises
     ------
@@ -46,7 +71,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise InputError(f"{path}: cannot be written: {'Is a directory' if path.is_dir() else 'is a device'}")
     try:
         with aside.open("wb") as file:
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -60,7 +85,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def temporary(path: Path) -> bool:
-    """Tell whether a file is what `write_whole` leaves when its process is killed."""
+    """Tell whether a file is what `open_whole` leaves when its process is killed."""
     return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
 
 

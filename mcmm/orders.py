@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mcmm.quotes import Order
     from mcmm.scenario import Scenario
 
-__all__ = ["order_tables", "replay_of"]
+__all__ = ["MAX_SIZE", "no_orders", "order_row", "order_tables", "replay_of", "without_outages"]
 
 MAX_SIZE = 1_000_000
+"""Contracts of an order, at most."""
+
+_GRACE = 1e-9  # of a tick: a limit on the grid stays there
 
 
 def replay_of(scenario: Scenario) -> Scenario:
@@ -30,6 +34,52 @@ def replay_of(scenario: Scenario) -> Scenario:
     """
     shared = {f"markets.{name}.flow.model": None for name in scenario.market_names}
     return scenario.replace({**shared, "flow.model": "replay"})
+
+
+def without_outages(scenario: Scenario) -> Scenario:
+    """Return the scenario without random outages: whoever brings its orders knows of the real ones."""
+    name = "recovery.disconnect_rate"
+    return scenario.replace({**{f"markets.{each}.{name}": None for each in scenario.market_names}, name: 0.0})
+
+
+def no_orders(steps: int) -> NDArray[np.float64]:
+    """Return a market's orders by step before there are any, shape (4, steps)."""
+    table = np.zeros((4, steps))
+    table[3] = np.nan
+    return table
+
+
+def order_row(order: Order, scenario: Scenario) -> tuple[float, float, float, float]:
+    """Return an order's column of such a table: side, size, limit with its grace, fair value.
+
+    Parameters
+    ----------
+    order : Order
+        From outside.
+    scenario : Scenario
+        Of its market.
+
+    Raises
+    ------
+    InputError
+        If it is no order.
+    """
+    if isinstance(order.side, bool) or order.side not in (-1, 0, 1):
+        raise InputError(f"order.side: must be 1 (buys) or -1 (sells), got {order.side!r}")
+    size: object = order.size
+    if order.side and not (isinstance(size, int | np.integer) and 1 <= size <= MAX_SIZE):
+        raise InputError(f"order.size: must be a whole number >= 1 and <= {MAX_SIZE}, got {size!r}")
+    limit = order.side * np.inf if order.side else 0.0
+    if order.limit is not None:
+        if not np.isfinite(order.limit):
+            raise InputError(f"order.limit: must be a price in dollars, got {order.limit!r}")
+        limit = order.limit + order.side * (_GRACE / scenario.ticks if scenario.ticks else 0.0)
+    if order.fair is None:
+        return order.side, order.size, limit, np.nan
+    if not (0.0 <= order.fair <= 1.0 if scenario.bounded else np.isfinite(order.fair)):
+        rule = "a probability" if scenario.bounded else "a price in dollars"
+        raise InputError(f"order.fair: must be {rule}, got {order.fair!r}")
+    return order.side, order.size, limit, order.fair
 
 
 def order_tables(orders: pd.DataFrame, scenario: Scenario) -> dict[str, NDArray[np.float64]]:
@@ -128,16 +178,15 @@ def _table(
     fair: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return one market's orders by step, shape (4, steps)."""
-    grace = 1e-9 / scenario.ticks if scenario.ticks else 0.0
-    table = np.zeros((4, scenario.steps))
-    table[3] = np.nan
+    grace = _GRACE / scenario.ticks if scenario.ticks else 0.0
+    table = no_orders(scenario.steps)
     given = np.where(np.isnan(limit), side * np.inf, limit + side * grace)
     at = step.astype(np.int64)
     first = np.unique(at, return_index=True)[1]
     table[:3, at[first]] = side[first], size[first], given[first]
     priced = ~np.isnan(fair)
-    last = dict(zip(at[priced].tolist(), fair[priced].tolist(), strict=True))
-    table[3, list(last)] = list(last.values())
+    where, place = np.unique(at[priced][::-1], return_index=True)
+    table[3, where] = fair[priced][::-1][place]
     return table
 
 

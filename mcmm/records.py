@@ -17,8 +17,9 @@ values.METRIC                         values in path order, else
 keys.METRIC counts.., beyond.METRIC   the sketch
 ====================================  ====================================================================
 
-All but the first five are lists, empty where they do not apply. What is said once of a range of paths stands
-in its first row.
+All but the first five are lists, empty where they do not apply; a column of nothing but empty ones is left
+out, which a file of whole points then is for most. What is said once of a range of paths stands in its first
+row.
 """
 
 from __future__ import annotations
@@ -106,24 +107,22 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
         columns[name] = _table(np.stack([getattr(node, name) for node in nodes]))
     # Row by row of the sums, and within it node by node.
     batches = np.stack([node.batches for node in nodes], axis=1)
-    nothing = _table(np.zeros((len(nodes), 0)))
-    for place, name in enumerate(rows.names):
-        columns[f"batches.{name}"] = _table(batches[place]) if place < len(batches) else nothing
-    columns["summary"] = _lists(
-        [_NONE if record.summary is None or not first else record.summary for record, first in once]
-    )
+    for name, of_row in zip(rows.names, batches, strict=False):
+        columns[f"batches.{name}"] = _table(of_row)
+    lists: dict[str, list[npt.NDArray[Any]]] = {
+        "summary": [
+            _NONE if record.summary is None or not first else record.summary for record, first in once
+        ]
+    }
     for name in DISTRIBUTION_METRICS:
         found = [record.distributions.get(name) if first else None for record, first in once]
-        columns[f"distribution.{name}"] = _lists([_NONE if each is None else each.pack() for each in found])
-    for name in rows.tails:
+        lists[f"distribution.{name}"] = [_NONE if each is None else each.pack() for each in found]
+    for name in rows.tails if any(record.part.tails for record in records) else ():
         tails = [record.part.tails.get(name) if first else None for record, first in once]
-        columns[f"values.{name}"] = _lists(
-            [tail if isinstance(tail, np.ndarray) else _NONE for tail in tails]
-        )
+        lists[f"values.{name}"] = [tail if isinstance(tail, np.ndarray) else _NONE for tail in tails]
         for place, part in enumerate(_SKETCH):
-            columns[f"{part}.{name}"] = _lists(
-                [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
-            )
+            lists[f"{part}.{name}"] = [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
+    columns |= {name: _lists(arrays) for name, arrays in lists.items() if any(map(len, arrays))}
     return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
 
 
@@ -141,7 +140,8 @@ def join_files(files: Sequence[bytes], mark: str) -> bytes:
     import pyarrow.parquet as pq
 
     tables = [pq.read_table(pa.BufferReader(data), use_threads=False) for data in files]
-    return _write(pa.concat_tables(tables).combine_chunks().replace_schema_metadata({"mcmm": mark}))
+    joined = pa.concat_tables(tables, promote_options="default")
+    return _write(joined.combine_chunks().replace_schema_metadata({"mcmm": mark}))
 
 
 def decode_records(
@@ -196,7 +196,9 @@ def decode_records(
                 if points is None or _has(file.metadata.row_group(group), points)
             ]
             tables = (file.read_row_group(group, columns=names, use_threads=False) for group in wanted)
-            yield from _whole_ranges(each for table in tables for each in _records(table, metrics, points))
+            yield from _whole_ranges(
+                each for table in tables for each in _records(table, metrics, points, columns)
+            )
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise StoreError(f"cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -259,9 +261,16 @@ def _has(group: Any, points: range) -> bool:
     return found is None or (found.min < points.stop and found.max >= points.start)
 
 
-def _records(table: Any, metrics: tuple[str, ...], points: range | None) -> Iterator[Record]:
+def _records(
+    table: Any, metrics: tuple[str, ...], points: range | None, columns: Sequence[str] | None
+) -> Iterator[Record]:
     rows = rows_of(metrics)
     column = {name: _column(table.column(name)) for name in table.column_names}
+
+    def listed(name: str, row: int, nothing: npt.NDArray[Any] = _NONE) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = column[name][row] if name in column else nothing
+        return found
+
     batched = [name for name in rows.names if f"batches.{name}" in column]
     points_of = column["point"]
     keys = [(int(points_of[row]), int(column["first_path"][row])) for row in range(table.num_rows)]
@@ -273,21 +282,12 @@ def _records(table: Any, metrics: tuple[str, ...], points: range | None) -> Iter
         head = places[0]
         tails: dict[str, Tail] = {}
         for name in rows.tails:
-            if f"values.{name}" in column:
-                values, sketch = (
-                    column[f"values.{name}"][head],
-                    [column[f"{part}.{name}"][head] for part in _SKETCH],
-                )
-                if len(sketch[0]) or not len(values):
-                    tails[name] = Sketch(*sketch)
-                else:
-                    tails[name] = values
-        summary = column["summary"][head] if "summary" in column else _NONE
-        packed = {
-            name: column[f"distribution.{name}"][head]
-            for name in DISTRIBUTION_METRICS
-            if f"distribution.{name}" in column
-        }
+            if columns is None or _asked(f"values.{name}", columns):
+                values = listed(f"values.{name}", head)
+                sketch = Sketch(*(listed(f"{part}.{name}", head, _NO_INT) for part in _SKETCH))
+                tails[name] = sketch if len(sketch.keys) or not len(values) else values
+        summary = listed("summary", head)
+        packed = {name: listed(f"distribution.{name}", head) for name in DISTRIBUTION_METRICS}
         yield Record(
             point,
             Part(first_path, int(column["paths"][head]), nodes, {} if len(summary) else tails),

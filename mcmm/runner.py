@@ -32,7 +32,7 @@ from mcmm.rounds import Round, joined
 from mcmm.shelf import File
 from mcmm.store import SweepResult
 from mcmm.study import Study, summary_columns
-from mcmm.summaries import Part, summaries_of
+from mcmm.summaries import summaries_of
 from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
 from mcmm.workers import BACKENDS, Workers, WorkersLost
 
@@ -53,6 +53,9 @@ _DEATHS = 3
 _PATIENCE = 1.0
 # How often a cluster is asked how many workers it has, in seconds.
 _RECOUNT = 5.0
+# Split points are read again in so many pieces, that threads can share them; neighbours, which lie in the
+# same files, are read together, at most so many.
+_PIECES, _READ_TOGETHER = 64, 64
 
 
 def sweep(
@@ -322,15 +325,20 @@ class _Sweep:
         points = self.round.plan.split_points(whole)
         metrics = self.study.metrics
 
-        def summary(found: tuple[int, Part]) -> Any:
-            self.stop.check()
-            point, part = found
-            known = controls_known(self.study.scenario_at(point))
-            return summaries_of([part], metrics, [known])[0].columns
+        def summarised(some: Sequence[int]) -> list[tuple[int, Any]]:
+            found = []
+            for point, part in joined(self.run.rounds, set(some)):
+                self.stop.check()
+                known = controls_known(self.study.scenario_at(point))
+                found.append((point, summaries_of([part], metrics, [known])[0].columns))
+            return found
 
-        with self._in_threads(joined(self.run.rounds, set(points)), summary) as results:
-            for (point, _), row in results:
-                self.summaries[point] = row
+        size = min(-(-len(points) // _PIECES) or 1, _READ_TOGETHER)
+        pieces = [points[begin : begin + size] for begin in range(0, len(points), size)]
+        with self._in_threads(pieces, summarised) as results:
+            for _, rows in results:
+                for point, row in rows:
+                    self.summaries[point] = row
 
     def _summary(self) -> pd.DataFrame:
         import pandas as pd

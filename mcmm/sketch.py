@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mcmm._isa import core
+
 __all__ = ["RELATIVE_ERROR", "Sketch"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,8 +32,6 @@ _SMALLEST = 2.0**-20
 # The bin of the smallest number kept apart from 0 is number 1.
 _BELOW = (int(np.float64(_SMALLEST).view(np.int64)) >> _SHIFT) - 1
 _STEPS = 32
-# Counts of one slice of a sample times the largest distance are whole numbers that a double holds exactly.
-_SLICE = 1 << (52 - _STEPS)
 
 
 class Sketch(NamedTuple):
@@ -61,9 +61,9 @@ class Sketch(NamedTuple):
             Finite numbers; NaN is left out.
         """
         values = np.ascontiguousarray(sample, dtype=np.float64)
-        values = values[~np.isnan(values)]
-        parts = [_count(values[begin : begin + _SLICE]) for begin in range(0, values.size, _SLICE)]
-        return cls.merge(parts) if len(parts) != 1 else parts[0]
+        lowest, bins = core.sketch_counts(values, _SHIFT, _BELOW, _STEPS)
+        found = np.flatnonzero(bins[:, 0])
+        return cls(found + lowest, bins[found, 0], bins[found, 1])
 
     @classmethod
     def merge(cls, sketches: Sequence[Sketch]) -> Sketch:
@@ -144,22 +144,6 @@ class Sketch(NamedTuple):
         part = taken / self.counts
         cut = low + (high - low) * part / 2.0
         return np.where(part < 1.0, cut, mean)[kept], taken[kept].astype(np.float64)
-
-
-def _count(values: FloatArray) -> Sketch:
-    """Make the sketch of a slice of a sample."""
-    bits = np.abs(values).view(np.int64)
-    keys = (bits >> _SHIFT) - _BELOW
-    steps = (bits & ((1 << _SHIFT) - 1)) >> (_SHIFT - _STEPS)
-    nothing = keys <= 0
-    keys[nothing] = 0
-    steps[nothing] = 0
-    keys[values < 0.0] *= -1
-    lowest = int(keys.min(initial=0))
-    counts = np.bincount(keys - lowest)
-    found = np.flatnonzero(counts)
-    beyond = np.bincount(keys - lowest, weights=steps)[found]
-    return Sketch(found + lowest, counts[found].astype(np.int64), beyond.astype(np.int64))
 
 
 def _edges(keys: IntArray) -> tuple[FloatArray, FloatArray]:

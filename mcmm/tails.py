@@ -40,6 +40,8 @@ TAIL_NAMES: tuple[str, ...] = (
     ),
 )
 """Of the tails that follow the quantiles of money."""
+_QUANTILE_PLACES = np.arange(len(QUANTILES))
+_TAIL_PLACES = len(QUANTILES) + np.arange(len(TAIL_NAMES))
 # Numbers that are sorted together: what fits a processor's cache.
 _TOGETHER = 65_536
 
@@ -117,15 +119,12 @@ def _fill_ordered(
     distributions: list[Distributions],
 ) -> None:
     """Put quantiles and tails of sorted samples, shape (samples, n), in the points' rows."""
-    at = [(row, starts[name]) for row, name in places]
-    for (row, start), found in zip(at, ordered_quantiles(ordered, QUANTILES), strict=True):
-        table[row, start : start + len(found)] = found
+    rows = np.array([[row] for row, _ in places])
+    columns = np.array([[starts[name]] for _, name in places])
+    table[rows, columns + _QUANTILE_PLACES] = ordered_quantiles(ordered, QUANTILES)
     money = [place for place, (_, name) in enumerate(places) if _is_money(name)]
     if money:
-        for place, found in zip(money, _ordered_shortfalls(ordered[money]), strict=True):
-            row, start = at[place]
-            start += len(QUANTILES)
-            table[row, start : start + len(found)] = found
+        table[rows[money], columns[money] + _TAIL_PLACES] = _ordered_shortfalls(ordered[money])
     for (row, name), sample in zip(places, ordered, strict=True):
         if name in DISTRIBUTION_METRICS and sample.size:
             distributions[row][name] = Distribution.of(sample)

@@ -47,9 +47,6 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 Build = tuple[tuple[str, str], ...]
 
-# Between slices of its paths a worker looks up to see whether to stop: every 0.1 to 0.2 seconds.
-_SLICE = 12_000_000
-_SLICE_PATHS = 256
 # How often a worker process looks whether its parent lives, in seconds.
 _WATCH = 0.5
 
@@ -313,22 +310,13 @@ def records_of(
 def rows_of(
     scenario: Scenario, seed: int, chunk: Chunk, stop: Stop, policy: Policy | None = None, rows: int = 0
 ) -> FloatArray:
-    """Simulate one point's paths of a chunk, in slices; shape (metrics, paths), `rows` of them at least."""
+    """Simulate one point's paths of a chunk; shape (metrics, paths), `rows` of them at least."""
     from mcmm import engine
 
-    size = max(_SLICE // scenario.steps // _SLICE_PATHS, 1) * _SLICE_PATHS
-    if chunk.paths <= size:
-        stop.check()
-        values: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
-        stop.check()
-        return engine.widened(values, rows)
-    slices = []
-    for begin in range(0, chunk.paths, size):
-        stop.check()
-        paths = min(size, chunk.paths - begin)
-        slices.append(engine.run_rows(scenario, seed, chunk.first_path + begin, paths, stop.flag, policy))
-        stop.check()
-    return engine.widened(np.concatenate(slices, axis=1), rows)
+    stop.check()
+    values: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
+    stop.check()
+    return engine.widened(values, rows)
 
 
 def end_with(driver: int) -> None:

@@ -47,7 +47,8 @@ def test_every_path_is_in_one_chunk(points: int, paths: int, steps: list[int]) -
     [
         (100, 4000, 1000, 100, 4_000_000),  # a point is a chunk
         (10_000, 1000, 500, 313, 16_000_000),  # small points are packed
-        (10, 1_000_000, 500, 350, 16_000_000),  # big points are split
+        (10, 1_000_000, 500, 130, 39_062_500),  # big points are split
+        (10, 4_000_000, 500, 320, 64_000_000),  # up to half a second of work
         (10, 100_000, 1, 10, 100_000),  # rows bound chunks of short paths
         (2, 5000, 20_000, 14, 16_000_000),  # long paths are split too
         (6, 300, 50, 1, 90_000),

@@ -16,7 +16,7 @@ import pytest
 from small_study import assert_same, chunk_files, finished_chunks, many_chunks, scatter, small_study
 
 import mcmm
-from mcmm import chunks, engine, packing, runner, summaries, tasks
+from mcmm import chunks, engine, packing, runner, summaries
 from mcmm.errors import InputError, ScenarioError, StoreError
 from mcmm.metrics import NAMES
 from mcmm.rounds import Round
@@ -97,17 +97,6 @@ def test_a_split_point_is_the_same_point(monkeypatch: pytest.MonkeyPatch, jobs: 
     assert_same(sweep(study, jobs=jobs), whole)
 
 
-def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch, calls: list[tuple[int, int]]) -> None:
-    study = small_study(paths=1000)
-    whole = sweep(study, jobs=1)
-    assert set(calls) == {(0, 1000)}
-    calls.clear()
-    monkeypatch.setattr(tasks, "_SLICE", 256 * 50)
-    sliced = sweep(study, jobs=1)
-    assert set(calls) == {(0, 256), (256, 256), (512, 256), (768, 232)}
-    assert_same(sliced, whole)
-
-
 @pytest.mark.usefixtures("short_tasks")
 def test_progress_is_told_in_order(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
@@ -177,7 +166,7 @@ def test_an_interrupted_sweep_goes_on(
 
 
 def test_an_interruption_waits_for_one_slice_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker in the midst of many slices looks up after the one it is at."""
+    """A worker in the midst of a chunk is told in the core."""
     core: Rows = engine.run_rows
     running: list[int] = []
 
@@ -191,7 +180,6 @@ def test_an_interruption_waits_for_one_slice_at_most(tmp_path: Path, monkeypatch
         return rows
 
     monkeypatch.setattr(engine, "run_rows", slow)
-    monkeypatch.setattr(tasks, "_SLICE", 256 * 500)
     timer = threading.Timer(0.5, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt):

@@ -124,7 +124,7 @@ def test_what_the_directory_holds(finished: SweepResult) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest) == sorted(manifest)
     assert manifest["study"]["scenario"]["risk"]["exposure_limit"] == "inf"
-    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (3, 7, 6)
+    assert (manifest["schema"], manifest["seed"], manifest["points"]) == (4, 7, 6)
     points = pd.read_parquet(folder / "points.parquet").set_index("point")
     pd.testing.assert_frame_equal(points, finished.points, check_index_type=False)
     (path,) = chunk_files(folder)

@@ -46,6 +46,20 @@ cdef void draw_shocks(
             correlate(members[m].block, p)
 
 
+cdef void check_together(Member* members, Portfolio* p, Py_ssize_t step) noexcept nogil:
+    """After the marks of all markets: the sums' own, and the breaker that trips every market."""
+    cdef Py_ssize_t m
+    cdef Member* each
+    mark_sums(p)
+    if p.settings.has_breaker and check_sums(p, step):
+        for m in range(p.settings.markets):
+            each = &members[m]
+            trip_with_portfolio(each.block, each.settings, p, step)
+            each.block.revised = True
+            if each.settings.action == PAUSE:
+                empty_windows(each.block, each.settings, &each.windows, step + 1)
+
+
 cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize_t traced) noexcept nogil:
     """Model.md section 2 for every market, then the portfolio's check; whether the path goes on."""
     cdef Py_ssize_t m, markets = p.settings.markets
@@ -60,14 +74,7 @@ cdef bint step_together(Member* members, Portfolio* p, Py_ssize_t step, Py_ssize
         if not run_step(each.block, each.day.current, each.tables, &each.windows, step, each.trace, traced):
             return False
         add_up(p, each.block, each.settings)
-    mark_sums(p)
-    if p.settings.has_breaker and check_sums(p, step):
-        for m in range(markets):
-            each = &members[m]
-            trip_with_portfolio(each.block, each.settings, p, step)
-            each.block.revised = True
-            if each.settings.action == PAUSE:
-                empty_windows(each.block, each.settings, &each.windows, step + 1)
+    check_together(members, p, step)
     for m in range(markets):
         each = &members[m]
         end_step(each.block, each.settings, &each.windows, step, each.trace, traced)

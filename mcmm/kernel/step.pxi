@@ -293,23 +293,33 @@ cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
         match(b, s, True, False)
 
 
-cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
-    if s.has_book:
-        trade_in_book(b, s, t, w, step)
-        return
+cdef void meet(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) noexcept nogil:
+    """Who comes, and how much of the quote is taken: in `taken`, or with intensity in `bought` and `sold`.
+
+    Where a phase does that and the fill in one pass, the taker's part is left to it.
+    """
     if s.flow == INTENSITY:
         hit(b, s, step & 3)
-        if s.fills_at_once:
-            fill_both(b)
-            return
-        take_hits(b)
-        take_bought(b)
-        on_fill(b, s, w, step)
-        take_sold(b)
+        if not s.fills_at_once:
+            take_hits(b)
     elif s.flow == TAKERS:
         meet_taker(b, s, step & 3)
     else:
         follow_order(b, s, t.order_side[step], t.order_size[step], t.order_limit[step])
+
+
+cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    if s.has_book:
+        trade_in_book(b, s, t, w, step)
+        return
+    meet(b, s, t, step)
+    if s.flow == INTENSITY:
+        if s.fills_at_once:
+            fill_both(b)
+            return
+        take_bought(b)
+        on_fill(b, s, w, step)
+        take_sold(b)
     on_fill(b, s, w, step)
 
 

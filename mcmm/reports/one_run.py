@@ -77,13 +77,23 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
     """
     scenario, (_, paths) = simulation.scenario, simulation.values.shape
     path_steps = paths * scenario.steps * scenario.market_count
+    account = simulation.provenance.get("replay")
     title = f"{count(paths, 'path')} of {count(scenario.steps, 'step')}"
     title += f" from path {simulation.first_path:,}" if simulation.first_path else ""
     title += f", seed {simulation.seed}, " + _policies(simulation)
     title += ", venue book" if scenario.venue == "book" else ""
     if seconds is not None and seconds > 0:
         title += f", {numbers.duration(seconds)} ({rate(path_steps / seconds)})"
-    say(console, title, "bold")
+    if account is not None:
+        title = (
+            f"Replay of recorded prints, not a simulation: {count(paths, 'contract')} of {account['tape']}, "
+        )
+        title += f"{account['prints']:,} prints, {_policies(simulation)}"
+    say(console, numbers.clean(title), "bold")
+    if account is not None:
+        cut = f"{account['steps']:,} steps, cut {account['cut']}; the maker may fill "
+        cut += f"{account['capture']:.0%} of each print that is at its quote or past it."
+        say(console, " ".join((cut, "A path is a contract.")), "dim")
     # With several markets the first rows are the portfolio's.
     values = dict(zip(NAMES, simulation.values, strict=False))
     missing = [name for name, row in values.items() if np.isnan(row).all()]
@@ -127,6 +137,8 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         notes.append(f"The same on every path: {_constants(constant)}.")
     if missing:
         notes.append(f"Does not apply to any path: {', '.join(missing)}.")
+    if account is not None:
+        notes += [numbers.clean(note) for note in account["notes"]]
     for note in notes:
         say(console, note, "dim")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcmm.scenario import Scenario
     from mcmm.tape import RecordedPath, Tape
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "maker_of", "replay"]
 
 # What a tape takes the place of, back to its default. The volatility that the maker reckons with stays.
 _OF_THE_MARKET: dict[str, Any] = {
@@ -33,6 +33,24 @@ _OF_THE_MARKET: dict[str, Any] = {
 }
 # What the maker would draw, in a path that has no randomness but its outcome's.
 _DRAWN = ("quoting.reference_noise", "recovery.disconnect_rate")
+
+
+def maker_of(scenario: Scenario) -> Scenario:
+    """Return a scenario without what a tape takes the place of; `RecordedPath.scenario` does the rest.
+
+    Raises
+    ------
+    InputError
+        If it has several markets, or a process without an outcome.
+    """
+    if scenario.markets:
+        raise InputError("scenario: must be of one market to be replayed: each contract is a path of it")
+    if not scenario.bounded:
+        raise InputError(
+            f"scenario: market.process must not be {scenario.market.process} to be replayed: a tape's prices "
+            "are chances"
+        )
+    return scenario.replace({**_OF_THE_MARKET, **dict.fromkeys(_DRAWN, 0.0)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,13 +141,7 @@ def replay(
     ScenarioError
         If a setting contradicts a replay.
     """
-    if scenario.markets:
-        raise InputError("scenario: must be of one market to be replayed: each contract is a path of it")
-    if not scenario.bounded:
-        raise InputError(
-            f"scenario: market.process must not be {scenario.market.process} to be replayed: a tape's prices "
-            "are chances"
-        )
+    maker = maker_of(scenario)
     names = list(contracts) if contracts is not None else list(tape.contracts.index)
     paths, short = [], 0
     for name in names:
@@ -142,7 +154,6 @@ def replay(
             f"{tape.source}: must have a contract with two prints, or with a quote before a print"
         )
     drawn = {name: scenario.get(name) for name in _DRAWN if scenario.get(name)}
-    maker = scenario.replace({**_OF_THE_MARKET, **dict.fromkeys(_DRAWN, 0.0)})
     traced = {path.contract for path in paths[:traces]} if isinstance(traces, int) else set(traces)
     if strange := sorted(traced - {path.contract for path in paths}):
         raise InputError(f"traces: must be contracts that are replayed, got {strange[0]!r}")

@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     (
         *(
             "axes",
+            "book",
             "console",
             "expressions",
             "files",
@@ -30,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
             "schedule",
             "settings",
         ),
-        *("sketch", "tables"),
+        *("sketch", "tables", "venue"),
     ),
     (
         *("columns", "controls", "designs", "distributions", "objectives", "pairs", "scenario", "statistics"),

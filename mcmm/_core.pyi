@@ -20,6 +20,7 @@ class Plan:
         pieces: NDArray[np.float64] | None = None,
         policy_settings: NDArray[np.float64] | None = None,
         policy: object = None,
+        venue: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
     ) -> None: ...
     def run(
         self,
@@ -101,6 +102,16 @@ def run_until(
     reached: NDArray[np.float64],
     stop: NDArray[np.int32] | None = None,
 ) -> int: ...
+def play_book(
+    plan: Plan,
+    seed: int,
+    first_path: int,
+    states: NDArray[np.int32],
+    events: NDArray[np.int64],
+    steps: int,
+    watched: bool = False,
+) -> None: ...
+def book_bytes() -> int: ...
 def sum_paths(
     values: NDArray[np.float64],
     rows: NDArray[np.int32],

@@ -126,6 +126,9 @@ include "kernel/custom.pxi"
 include "kernel/step.pxi"
 
 
+include "kernel/book.pxi"
+
+
 include "kernel/trace.pxi"
 
 
@@ -252,6 +255,8 @@ cdef bint run_block(
     begin_day(&day, s, t)
     open_block(b, s, seed, path)
     open_windows(w, s)
+    if s.has_book:
+        open_books(w, s, t, seed, path)
     for step in range(s.steps):
         follow_day(&day, t, step)
         if step & 3 == 0:
@@ -279,6 +284,7 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
     cdef Py_ssize_t ring = LANES * sizeof(float)
     w.filled_signed = w.filled_total = w.volume_ring = NULL
     w.loss_ring = w.view = w.checkpoints = NULL
+    w.books = NULL
     w.checkpoint_count = w.checkpoint_lanes = 0
     w.call = NULL
     if s.policy == CUSTOM:
@@ -287,7 +293,7 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
     if s.moves_mid:
         w.filled_signed = <float*>at
         at += s.imbalance_window * ring
-        if s.flow == INTENSITY:
+        if s.both_sides:
             w.filled_total = <float*>at
             at += s.imbalance_window * ring
     if s.has_volume_limit:
@@ -296,6 +302,9 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
     if s.has_loss_limit:
         w.loss_ring = <double*>at
         at += (s.loss_window + 1) * 2 * ring
+    if s.has_book:
+        w.books = <Book*>at
+        at += LANES * sizeof(Book)
     return <Py_ssize_t>at
 
 
@@ -331,6 +340,8 @@ cdef class Plan:
         A QuoteFunction (kernel/state.pxd) if it is compiled; and what is called at the beginning of a run. It returns
         the rows of the run, an array of float64 of shape (POLICY_ROWS, BLOCK), or None if it is compiled; and what is
         called with the step and 0 to quote, or the step and what the QuoteFunction returned to raise.
+    venue : tuple (contiguous array of int64, contiguous array of float64), or None
+        The settings of an order book, as `set_book` (kernel/book.pxi) takes them.
     """
 
     cdef Settings settings
@@ -338,7 +349,7 @@ cdef class Plan:
     cdef object owned
 
     def __init__(self, dict fields, int32_t[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
-                 double[:, ::1] pieces=None, double[::1] policy_settings=None, policy=None):
+                 double[:, ::1] pieces=None, double[::1] policy_settings=None, policy=None, venue=None):
         self.settings = fields
         self.owned = (size_thresholds, orders, pieces, policy_settings, policy)
         memset(&self.tables, 0, sizeof(Tables))
@@ -356,6 +367,8 @@ cdef class Plan:
                 raise ValueError("the schedule does not have the core's shape")
             self.tables.pieces = pieces.shape[0]
             self.tables.piece_rows = &pieces[0, 0]
+        if venue is not None:
+            set_book(&self.tables.book, venue[0], venue[1])
         if self.settings.policy == CUSTOM:
             self.tables.custom.settings = &policy_settings[0]
             capsule = policy[0]
@@ -383,7 +396,7 @@ cdef class Plan:
         cdef PolicyCall call = None
         cdef bint whole = True
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
-        if out.shape[0] != ROWS or not has_rows(out) or (
+        if out.shape[0] != ROWS + (BOOK_ROWS if s.has_book else 0) or not has_rows(out) or (
             trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)
         ):
             raise ValueError("the output arrays do not have the core's shape")
@@ -414,6 +427,8 @@ cdef class Plan:
                     keep_checkpoints(&w, &checkpoints[first, 0, 0], checkpoints.shape[1], lanes)
                 whole = run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
                 close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
+                if s.has_book:
+                    close_books(&w, &out[ROWS, first], stride, lanes)
                 first += lanes
             free(memory)
         if call is not None and call.error is not None:
@@ -441,6 +456,9 @@ include "kernel/sketch.pxi"
 
 
 include "kernel/resume.pxi"
+
+
+include "kernel/book_alone.pxi"
 
 
 include "kernel/stepper.pxi"

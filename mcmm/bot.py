@@ -221,6 +221,10 @@ class Bot:
     ) -> None:
         if not isinstance(scenario, Scenario):
             raise InputError(f"scenario: must be a Scenario, got {type(scenario).__name__}")
+        if scenario.venue == "book":
+            raise InputError(
+                'scenario.venue: must be quote for a bot, which is not in an order book yet, got "book"'
+            )
         _whole("seed", seed, 0, 2**64 - 1)
         _whole("path", path, 0, 2**48 - 1)
         if orders is not None and outside:

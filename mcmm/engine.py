@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["MAX_PATHS", "Resumed", "core_info", "cores", "resume_rows", "run_rows", "simulate"]
+__all__ = ["MAX_PATHS", "Resumed", "core_info", "cores", "resume_rows", "run_rows", "simulate", "widened"]
 
 MAX_PATHS = 10**8
 """The most paths of one market held in memory at once: 31 numbers each."""
@@ -178,6 +178,13 @@ def run_rows(
     values = np.empty((len(scenario.columns), paths))
     make_plan(scenario, None, policy).run(seed, first_path, values, None, stop)
     return values
+
+
+def widened(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Return paths with the rows of their study: what only other points report is NaN here."""
+    if len(values) >= rows:
+        return values
+    return np.concatenate([values, np.full((rows - len(values), values.shape[1]), np.nan)])
 
 
 class Resumed(NamedTuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
 
+from mcmm.book import Book
 from mcmm.tables import (
     STEPS,
     Fees,
@@ -122,9 +123,15 @@ class Member(Shared, Named):
 
 
 class Length(Table):
-    """How long a path is."""
+    """How long a path is, and where it trades."""
 
     steps: Annotated[int, Field(ge=1, le=STEPS)] = setting(1000, "steps", "Length of a path.")
+    venue: Literal["quote", "book"] = setting(
+        "quote",
+        "",
+        "Where the maker trades: quote (takers hit its quote at once) or book (an order book with price-time "
+        "priority, and others in it).",
+    )
 
 
 class Tables(Shared, Length):  # a model's fields begin with those of its last base: steps come first
@@ -132,6 +139,7 @@ class Tables(Shared, Length):  # a model's fields begin with those of its last b
 
     model_config = ConfigDict(title="Scenario")
 
+    book: Book = Book()
     portfolio: Portfolio = Portfolio()
     markets: Annotated[tuple[Member, ...], Strict(False), Field(max_length=MARKETS)] = Field(
         default=(),
@@ -182,9 +190,9 @@ _NOTHING = object()
 @lru_cache(maxsize=4096, typed=True)
 def _valid(table: str, leaf: str, value: Any) -> Any:
     """Return a setting's value as its table has it: 50 dollars are 50.0."""
-    if table and table not in Shared.model_fields:
+    if table and table not in (*Shared.model_fields, "book"):
         return _NOTHING
-    owner = type(Shared.model_fields[table].default) if table else Tables
+    owner = type(Tables.model_fields[table].default) if table else Tables
     if leaf not in owner.model_fields or isinstance(owner.model_fields[leaf].default, Table | tuple):
         return _NOTHING
     try:
@@ -224,6 +232,8 @@ def market_problems(s: Tables, found: Mapping[str, Iterable[tuple[str, str]]]) -
         As in ``markets.fed.risk.close_steps: must be <= steps (100), got 200``; without the market's name
         where all markets have it from a shared setting.
     """
+    if s.venue == "book":
+        yield 'venue: must be quote with [[markets]], got "book"'
     names = [member.name for member in s.markets]
     for row, name in enumerate(names):
         if name in names[:row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HALT_REASONS", "METRICS", "NAMES", "Metric", "columns", "metric_of"]
+__all__ = ["BOOK_NAMES", "HALT_REASONS", "METRICS", "NAMES", "PLACES", "Metric", "columns", "metric_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +108,85 @@ _TABLE = (
     Metric("outcome", "chance", "What the contract paid: 0 or 1."),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
-NAMES: tuple[str, ...] = tuple(METRICS)
+NAMES: tuple[str, ...] = tuple(metric.name for metric in _TABLE)
+
+PLACES: dict[str, str] = {
+    "front": "with nobody ahead of it",
+    "near": "behind at most quote_size contracts",
+    "middle": "behind at most four times quote_size",
+    "back": "further back",
+}
+"""The classes of an order's place in the queue, as the step begins; what each means."""
+
+_BOOK_TABLE = (
+    Metric("book_events", "count", "Events of the others' flow in the book.", whole=True),
+    Metric(
+        "refusals", "count", "Orders of the maker's refused because they would trade at once.", whole=True
+    ),
+    *(
+        Metric(
+            f"queue_steps_{place}", "steps", f"Steps that an order of the maker's begins {where}.", whole=True
+        )
+        for place, where in PLACES.items()
+    ),
+    *(
+        Metric(
+            f"queue_fills_{place}", "contracts", f"Filled in steps that the order began {where}.", whole=True
+        )
+        for place, where in PLACES.items()
+    ),
+    *(
+        Metric(
+            f"queue_value_{place}", "$", f"Mark-out after 10 steps of what was filled of an order {where}."
+        )
+        for place, where in PLACES.items()
+    ),
+    *(
+        Metric(
+            f"markout_{steps}",
+            "$",
+            f"Contracts filled times what the fair value {steps} steps later is on the maker's side of their "
+            "price.",
+        )
+        for steps in (1, 10, 100)
+    ),
+    *(
+        Metric(
+            f"markout_volume_{steps}",
+            "contracts",
+            f"Contracts filled {steps} steps or more before the end.",
+            whole=True,
+        )
+        for steps in (1, 10, 100)
+    ),
+)
+BOOK_NAMES: tuple[str, ...] = tuple(metric.name for metric in _BOOK_TABLE)
+"""What a path of venue book reports besides."""
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_TABLE, *_BOOK_TABLE)}
 
 
-def columns(markets: Sequence[str]) -> tuple[str, ...]:
+def columns(markets: Sequence[str], *, book: bool = False) -> tuple[str, ...]:
     """Return the names of what a path reports, in the order of the core's rows.
 
     Parameters
     ----------
     markets : sequence of str
         The names of several markets, in their order; empty for one market.
+    book : bool
+        Whether it is of venue book.
 
     Returns
     -------
     tuple of str
-        `NAMES`; with several markets these are the portfolio's, and each market's follow as in ``fed.pnl``.
+        `NAMES`, for a book also `BOOK_NAMES`; with several markets these are the portfolio's, and each
+        market's follow as in ``fed.pnl``.
     """
-    return (*NAMES, *(f"{market}.{name}" for market in markets for name in NAMES))
+    return (
+        *NAMES,
+        *(BOOK_NAMES if book else ()),
+        *(f"{market}.{name}" for market in markets for name in NAMES),
+    )
 
 
 def metric_of(column: str) -> Metric:

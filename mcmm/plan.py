@@ -18,6 +18,7 @@ from mcmm._isa import core
 from mcmm.errors import InputError
 from mcmm.policies import policy_settings
 from mcmm.schedule import multiplier, turns
+from mcmm.venue import levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +40,7 @@ _POLICIES = {
     "lmsr": 4,
     "custom": 5,
 }
+_FILL_RULES = {"queue": 0, "touch": 1, "through": 2}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _NO_DRAW = 2**31 - 1  # the bound that no draw exceeds
@@ -191,6 +193,7 @@ def _market_plan(
     p_0 = market.initial_probability
     textbook = quoting.policy == "avellaneda_stoikov" and not bounded
     quote_size = 1 if textbook else quoting.quote_size
+    in_book = scenario.venue == "book"
     moves_mid = bounded and quoting.policy in ("adaptive", "avellaneda_stoikov", "custom")
     decay = core.exponential(-1.0 / flow.clustering_steps)
     limited = risk.inventory_limit != math.inf
@@ -206,6 +209,7 @@ def _market_plan(
         quoting.policy == "adaptive"
         and grid
         and flow.model != "intensity"
+        and not in_book
         and quoting.volatility_factor == 0.0
         and quoting.reference_weight == 0.0
         and risk.exposure_limit == math.inf
@@ -217,7 +221,7 @@ def _market_plan(
         fills_at_once = quoting.policy in ("symmetric", "avellaneda_stoikov") and not moves_mid
         fills_at_once = fills_at_once and fees.maker_rate == 0.0 and not keeps_quotes
     else:
-        fills_at_once = flow.model == "takers" and quoting.policy != "lmsr" and not keeps_quotes
+        fills_at_once = flow.model == "takers" and quoting.policy != "lmsr" and not (keeps_quotes or in_book)
         fills_at_once = fills_at_once and (flow.informed_know == "probability" or not flow.informed_fraction)
     marks_plainly = fees.maker_rate == 0.0 and not (has_breaker and risk.breaker_action == "flatten")
     fields: dict[str, float] = {
@@ -333,16 +337,63 @@ def _market_plan(
         "venue_paused": False,
         "venue_cancels": False,
         "venue_resumes": False,
+        "has_book": in_book,
+        "both_sides": in_book or flow.model == "intensity",
     }
-    # A policy of one's own may quote any size.
-    largest = flow.size_max if quoting.policy == "custom" else quote_size
+    # A policy of one's own may quote any size; in a book a taker meets others too.
+    largest = flow.size_max if quoting.policy == "custom" or in_book else quote_size
     thresholds, searched = size_thresholds(flow, largest), _searched(flow, largest)
     if quoting.policy != "custom":
-        return core.Plan(fields, thresholds, searched, orders, _pieces(scenario))
+        book = _book(scenario) if in_book else None
+        return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), venue=book)
     if policy is None:
         raise InputError('policy: must be given with quoting.policy "custom", got None')
     handed, function = policy_settings(scenario), policy.core_argument(scenario)
-    return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function)
+    book = _book(scenario) if in_book else None
+    return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function, book)
+
+
+def _book(scenario: Scenario) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the settings of the order book: whole numbers, rates in units of 2^-24 a step, and factors."""
+    book, weights = scenario.book, size_weights(scenario.flow)
+    mean = sum(k * weight for k, weight in enumerate(weights, start=1)) / sum(weights)
+    rates = levels(scenario)
+    limits = [_rate(limit) for limit, _ in rates]
+    cancels = [_rate(cancel / mean) for _, cancel in rates]
+    place = scenario.market.initial_probability * scenario.ticks
+    bid = min(max(math.ceil(place - 1e-9) - 1, 1), scenario.ticks - 2)
+    ask = min(max(math.floor(place + 1e-9) + 1, bid + 1), scenario.ticks - 1)
+    numbers = [
+        *(
+            scenario.ticks,
+            len(rates),
+            2 * _rate(book.activity * book.market_rate),
+            2 * sum(limits),
+            cancels[-1],
+        ),
+        *(_FILL_RULES[book.fill_rule], book.join_only, book.top_up, book.warmup_steps),
+        *(max(book.place_latency, book.cancel_latency), book.cancel_latency, bound(book.passive_fraction)),
+        *(bid, ask),
+        *_padded([512 * upto for upto in accumulate(limits)], 512 * sum(limits)),
+        *_padded([cancel - cancels[-1] for cancel in cancels]),
+        *_padded([_start_volume(limit, cancel, mean) for limit, cancel in rates]),
+    ]
+    factors = [book.recentre_strength, 1.0 / book.recentre_lag]
+    return np.array(numbers, dtype=np.int64), np.array(factors)
+
+
+def _rate(rate: float) -> int:
+    return round(rate * 2.0**24)
+
+
+def _start_volume(limit: float, cancel: float, mean: float) -> int:
+    """Return what a queue holds before the warm-up: the mean of arrivals over cancels, one order at least."""
+    orders = limit / cancel if cancel > 0.0 else 1.0
+    return round(min(max(orders, 1.0) * mean, 65535.0))
+
+
+def _padded(numbers: list[int], by: int = 0) -> list[int]:
+    return [*numbers, *[by] * (16 - len(numbers))]
 
 
 def _pieces(scenario: Scenario) -> NDArray[np.float64] | None:

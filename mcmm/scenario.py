@@ -21,7 +21,7 @@ import tomli_w
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from mcmm import schedule
+from mcmm import schedule, venue
 from mcmm.errors import InputError, ScenarioError
 from mcmm.markets import Tables, market_problems, names_given, portfolio_problems, varied
 from mcmm.metrics import columns
@@ -133,7 +133,7 @@ class Scenario(Tables):
     @property
     def columns(self) -> tuple[str, ...]:
         """What a path reports, by name: the metrics, and with several markets those of each market."""
-        return columns(self.market_names)
+        return columns(self.market_names, book=self.venue == "book")
 
     def by_market(self) -> dict[str, Scenario]:
         """Return each market as a scenario of its own: the shared settings with its own in their place.
@@ -185,9 +185,11 @@ class Scenario(Tables):
     def to_dict(self) -> dict[str, Any]:
         """Return all settings that have a value as nested dicts of plain values and lists.
 
-        Of one market among several only what it has for itself; without several no ``portfolio``.
+        Of one market among several only what it has for itself; without several no ``portfolio``; with
+        venue quote no ``venue``, and no ``book`` that says nothing.
         """
-        data = self.model_dump(mode="json", exclude_none=True, exclude={"portfolio", "markets"})
+        left_out = {"portfolio", "markets", *venue.unsaid(self)}
+        data = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
         if self.markets:
             data["portfolio"] = self.portfolio.model_dump(mode="json")
             dumped = (member.model_dump(mode="json", exclude_unset=True) for member in self.markets)
@@ -466,6 +468,7 @@ def _contradictions(s: Scenario) -> Iterator[tuple[str, str]]:
         yield "flow.size_table", f"must be left out with flow.size_distribution {flow.size_distribution}"
 
     yield from schedule.contradictions(s)
+    yield from venue.contradictions(s)
     if risk.close_steps > s.steps:
         yield "risk.close_steps", f"must be <= steps ({s.steps})"
     # Sizes are integer arithmetic and cash is counted in ticks: exact as long as they fit a double.

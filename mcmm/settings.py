@@ -36,7 +36,7 @@ _TABLES: dict[str, type[Table]] = {
     for name, field in Tables.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
-_FIELDS = {"steps": Tables.model_fields["steps"]}
+_FIELDS = {name: Tables.model_fields[name] for name in ("steps", "venue")}
 for _table, _model in _TABLES.items():
     _FIELDS |= {f"{_table}.{name}": field for name, field in _model.model_fields.items()}
 

@@ -343,7 +343,9 @@ class Study(BaseModel):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of its paths, in the order of the core's rows."""
+        """The metrics of its paths, in the order of the core's rows; a book's where the venue varies."""
+        if self.sweeps and "venue" in self.layout.names:
+            return metrics.columns(self.scenario.market_names, book=True)
         return self.scenario.columns
 
     @property

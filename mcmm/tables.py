@@ -25,7 +25,11 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 __all__ = [
+    "COUNT",
     "STEPS",
+    "WINDOW",
+    "Amount",
+    "Chance",
     "Fees",
     "Flow",
     "Limit",

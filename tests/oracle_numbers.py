@@ -20,6 +20,7 @@ single = np.float32
 OUTCOME, FAIR_VALUE, NEWS, NEWS_DIRECTION, ARRIVAL, INFORMED, HERDING = range(7)
 SIDE, SENSITIVITY, SIZE, REFERENCE, DISCONNECT, BID_HIT, ASK_HIT = range(7, 14)
 COMMON, COMMON_OUTCOME = 14, 15
+BOOK_FLOW, BOOK_WARMUP, PATIENCE = 16, 17, 18
 
 ROUNDS = 7
 MASK, MASK_64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
@@ -386,6 +387,7 @@ def size_thresholds(scenario: Scenario) -> tuple[float, ...]:
         upto.append(total)
     one_contract = scenario.quoting.policy == "avellaneda_stoikov" and not scenario.bounded
     count = scenario.flow.size_max - 1
-    if scenario.quoting.policy != "custom":  # which may quote any size
+    # A policy of one's own may quote any size, and a book holds others.
+    if scenario.quoting.policy != "custom" and scenario.venue == "quote":
         count = min(count, (1 if one_contract else scenario.quoting.quote_size) - 1)
     return tuple(math.floor(x / total * 2**31 + 0.5) / 2**31 for x in upto[:count])

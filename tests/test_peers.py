@@ -37,6 +37,22 @@ def load_benchmarks() -> ModuleType:
 peers = load_benchmarks()
 
 
+def test_the_numba_book_is_the_cores() -> None:
+    """Events a step, and what rests where, of independent paths."""
+    from benchmarks import book
+    from benchmarks.peers import numba_book
+
+    found = []
+    for seed, run in ((1, numba_book.play), (2, book.ours())):
+        states, events = book.books(8_000), np.zeros(8_000, np.int64)
+        run(states, events, seed, 20)
+        bids = np.where(states[:, :100] > 0, np.arange(100), 0).max(axis=1)
+        found.append((events, np.abs(states[:, :100]).sum(axis=1), bids))
+    for ours, theirs in zip(*found, strict=True):
+        assert stats.ttest_ind(ours, theirs, equal_var=False).pvalue > 1e-4
+        assert ours.std() == pytest.approx(theirs.std(), rel=0.05)
+
+
 def rows_of(name: str) -> NDArray[np.float64]:
     if name == "core":
         rows = run_rows(mcmm.Scenario.from_dict({**peers.SCENARIO, "steps": STEPS}), 11, 0, PATHS)

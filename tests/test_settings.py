@@ -41,6 +41,8 @@ def test_every_setting_is_described() -> None:
         f"{t}.{n}" for t, table in Scenario().to_dict().items() if t != "steps" for n in table
     }
     joint = {f"portfolio.{name}" for name in ("correlation", "exposure_limit", "drawdown_limit")}
+    # What a scenario of venue quote is written without.
+    flat |= {"venue"} | {f"book.{name}" for name in Scenario(venue="book").to_dict()["book"]}
     assert set(SETTINGS) == flat | joint | {"market.initial_mid", "market.resolution_step"}
     for name, setting in SETTINGS.items():
         assert isinstance(setting, Setting)

@@ -38,6 +38,9 @@ cdef enum Purpose:
     ASK_HIT = 13
     COMMON = 14
     COMMON_OUTCOME = 15
+    BOOK_FLOW = 16
+    BOOK_WARMUP = 17
+    PATIENCE = 18
 
 cdef enum:
     NEVER = -1                      # the last draw at which an event of chance 0 happens; of chance 1 it is 2^31 - 1

@@ -50,6 +50,10 @@ cdef Py_ssize_t copy_lane(
         if not count:
             copy_rows(state + at, <char*>w.volume_ring, s.volume_window, 4, lane, load)
         at += s.volume_window * 4
+    if w.books != NULL:
+        if not count:
+            copy_rows(state + at, <char*>(w.books + lane), 1, sizeof(Book), 0, load)
+        at += sizeof(Book)
     return at
 
 
@@ -97,6 +101,8 @@ cdef Py_ssize_t resume_block(
     begin_day(&day, s, t)
     open_block(b, s, seed, first_path + <uint64_t>first)
     open_windows(w, s)
+    if s.has_book:
+        open_books(w, s, t, seed, first_path + <uint64_t>first)
     for lane in range(lanes):
         c.crossed[first + lane] = -1
         c.reached[first + lane] = 0.0

@@ -9,6 +9,8 @@ Several markets in one path are a block each, and a Portfolio for what acts on t
 """
 from libc.stdint cimport int32_t, uint64_t
 
+from mcmm.kernel.book cimport Book, BookSettings
+
 cdef enum:
     LANES = 64
 
@@ -117,6 +119,8 @@ cdef struct Settings:
     double outage_steps, ramp_extra, ramp_steps
     # the venue's pauses; keeps_quotes: some quote may rest without being revised
     bint keeps_quotes, venue_paused, venue_cancels, venue_resumes
+    # the venue is an order book; both sides may be filled in one step
+    bint has_book, both_sides
 
 cdef struct Custom:
     # the compiled function, or NULL for a call into Python; and the settings it is handed
@@ -136,6 +140,7 @@ cdef struct Tables:
     # the schedule, a row of PIECE_COLUMNS a piece; none: no schedule
     Py_ssize_t pieces
     const double* piece_rows
+    BookSettings book
 
 cdef struct PortfolioSettings:
     Py_ssize_t markets
@@ -276,7 +281,7 @@ cdef struct Block:
 cdef struct Windows:
     # rings of per-step rows, LANES wide; float holds a step's contracts exactly
     float* filled_signed
-    float* filled_total             # intensity only: two fills in a step may cancel in the signed ring
+    float* filled_total             # where both sides may be filled: they may cancel in the signed ring
     float* volume_ring
     double* loss_ring
     # a policy of one's own: what it sees and writes, and the Python call that stands in for a compiled one
@@ -285,3 +290,9 @@ cdef struct Windows:
     # what is kept of the block's first paths at equally spaced steps, or NULL (kernel/checkpoints.pxi)
     double* checkpoints
     Py_ssize_t checkpoint_count, checkpoint_lanes
+    # the venue `book`: a struct a lane, and what its draws are keyed by; what a study of one queue waits for
+    Book* books
+    const BookSettings* book
+    uint64_t seed, path
+    int32_t watch_bid, watch_ask
+    bint watch_done[LANES]

@@ -215,6 +215,8 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
         tally(b, s, True)
     else:
         tally(b, s, False)
+    if s.has_book:
+        decide_and_place(b, s, w, step)
     return True
 
 
@@ -307,6 +309,9 @@ cdef void meet(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
 
 
 cdef void trade(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    if s.has_book:
+        trade_in_book(b, s, t, w, step)
+        return
     meet(b, s, t, step)
     if s.flow == INTENSITY:
         if s.fills_at_once:
@@ -365,6 +370,8 @@ cdef void watch(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexce
 
 
 cdef void mark_and_check(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    if s.has_book:
+        look_back(b, s, w, step)
     if s.marks_at_once:
         if mark_and_halt(b, s):
             refer_to_peak(b)
@@ -374,6 +381,6 @@ cdef void mark_and_check(Block* b, const Settings* s, Windows* w, Py_ssize_t ste
     if s.has_loss_limit:
         roll_loss(b, w.loss_ring, s.loss_window + 1, step + 1)
     if s.has_volume_limit:
-        roll_volume(b, w.volume_ring + (step % s.volume_window) * LANES, s.flow == INTENSITY)
+        roll_volume(b, w.volume_ring + (step % s.volume_window) * LANES, s.both_sides)
     if s.has_breaker:
         watch(b, s, w, step)

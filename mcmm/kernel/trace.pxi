@@ -27,8 +27,8 @@ cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t
 
 
 cdef void trace_books(const Block* b, const Settings* s, double* row, Py_ssize_t lane) noexcept nogil:
-    row[T_BOUGHT] = b.bought[lane] if s.flow == INTENSITY else max(0.0, -b.taken[lane])
-    row[T_SOLD] = b.sold[lane] if s.flow == INTENSITY else max(0.0, b.taken[lane])
+    row[T_BOUGHT] = b.bought[lane] if s.both_sides else max(0.0, -b.taken[lane])
+    row[T_SOLD] = b.sold[lane] if s.both_sides else max(0.0, b.taken[lane])
     row[T_INVENTORY] = b.inventory[lane]
     row[T_CASH] = b.cash[lane] * s.unit + b.unwind_cash[lane]
     row[T_FEES] = b.fees[lane]

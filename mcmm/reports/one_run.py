@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mcmm.metrics import HALT_REASONS, METRICS, NAMES
+from mcmm.metrics import HALT_REASONS, METRICS, NAMES, PLACES
 from mcmm.reports import numbers
 from mcmm.reports.findings import can_halt
 from mcmm.reports.layout import (
@@ -22,6 +22,7 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
+from mcmm.reports.queue import markout_line, place_columns
 from mcmm.statistics import MONEY_METRICS, proportion
 from mcmm.summaries import summarise
 
@@ -80,6 +81,7 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
     title = f"{count(paths, 'path')} of {count(scenario.steps, 'step')}"
     title += f" from path {simulation.first_path:,}" if simulation.first_path else ""
     title += f", seed {simulation.seed}, " + _policies(simulation)
+    title += ", venue book" if scenario.venue == "book" else ""
     if seconds is not None and seconds > 0:
         title += f", {numbers.duration(seconds)} ({rate(path_steps / seconds)})"
     if account is not None:
@@ -114,12 +116,22 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         for part in pack([rest], [names], min(WIDTH, console.width)):
             print_table(console, part, [], None)
             console.print()
+    if scenario.venue == "book":
+        print_table(console, place_columns(simulation), [], None)
+        say(console, markout_line(simulation))
+        console.print()
     say(console, _halt_line(simulation, values["trips"], values["halt_reason"], values["halt_step"]))
     notes = []
     if paths > 1:
         notes.append(
             "se: standard error of the mean, or of ES. VaR and ES (value at risk, expected shortfall) are "
             "losses, positive; a minus sign is a gain."
+        )
+    if scenario.venue == "book":
+        notes.append(
+            "Places, as a step begins: "
+            + "; ".join(f"{name}, {where}" for name, where in PLACES.items())
+            + ". Filled: contracts, of an order there; ¢: their mark-out after 10 steps."
         )
     if constant:
         notes.append(f"The same on every path: {_constants(constant)}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcmm.distributions import LEVELS
 from mcmm.files import write_whole
+from mcmm.metrics import PLACES
 from mcmm.reports import numbers
 from mcmm.reports.details import Details
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, carried_rows, figures_data
@@ -24,6 +25,7 @@ from mcmm.reports.findings import (
     short_names,
 )
 from mcmm.reports.provenance import provenance_rows, recipes, settings_groups
+from mcmm.reports.queue import queue_rows, queues_of, venue_of
 
 if TYPE_CHECKING:
     from mcmm.statistics import Estimate
@@ -104,6 +106,7 @@ def page(findings: Findings, details: Details | None = None, *, pictures: int = 
         axes=short_names(list(findings.result.points.columns)),
         sampled=_sampled(details),
         sensitivity=_sensitivity(findings),
+        queue=_queue(findings),
         drivers=details.drivers is not None,
         overshoot=_overshoot(details),
         limits=_limits(details),
@@ -158,6 +161,7 @@ def _facts(findings: Findings) -> list[tuple[str, str, bool]]:
         ("points" if count != 1 else "point", f"{count:,}", True),
         ("paths each", findings.paths_text, True),
         ("seed", str(findings.result.study.seed), False),
+        *([("venue", venue.partition(" ")[2], False)] if (venue := venue_of(findings)) else []),
         ("mcmm", numbers.clean(str(found["mcmm"])), False),
         ("Python", numbers.clean(str(found.get("python", "-"))), False),
         ("NumPy", numbers.clean(str(found.get("numpy", "-"))), False),
@@ -337,6 +341,17 @@ def _sensitivity(findings: Findings) -> list[tuple[str, str, str, str, str]]:
         texts = (first[0], f"{first[1]} to {first[2]}", total[0], f"{total[1]} to {total[2]}")
         rows.append((name, *texts))
     return rows
+
+
+def _queue(findings: Findings) -> dict[str, Any] | None:
+    """List what each point's orders earn by their place in the queue; None without an order book."""
+    queues = queues_of(findings)
+    headings, cells = queue_rows(queues, list(queues))
+    rows = [
+        (findings.name(row), [_minus(text) for text in texts])
+        for row, texts in zip(queues, cells, strict=True)
+    ]
+    return {"headings": headings, "rows": rows, "places": PLACES} if queues else None
 
 
 def _sort_key(value: float | str) -> str:

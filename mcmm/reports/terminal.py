@@ -27,6 +27,7 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
+from mcmm.reports.queue import point_groups, queues_of, venue_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +70,16 @@ def print_report(findings: Findings, console: Console, details: Details | None =
     for columns in pack(groups, [marks, points], min(WIDTH, console.width)):
         console.print()
         print_table(console, columns, bold, split)
+    queues = queues_of(findings)
+    if booked := [row for row in rows if row in queues]:
+        say(
+            console,
+            "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs.",
+        )
+        points = Column("point", [str(result.points.index[row]) for row in booked])
+        for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):
+            console.print()
+            print_table(console, columns, [], None)
     indices = findings.sensitivity
     if indices:
         console.print()
@@ -105,6 +116,7 @@ def _run_line(findings: Findings) -> str:
     parts = [
         f"{count(len(findings.order), 'point')} of {paths} path{'s' * (paths != '1')}",
         f"seed {findings.result.study.seed}",
+        *([venue] if (venue := venue_of(findings)) else []),
         f"mcmm {provenance['mcmm']}",
         f"{numbers.duration(float(provenance['wall_seconds']))} ({speed})",
     ]

@@ -1,0 +1,418 @@
+# The venue `book` in a step: the maker's orders, the flow of others, takers, what was filled. Included by _core.pyx.
+#
+# A path's book is a struct of its own, not a lane of the block: what an event touches lies together, and the paths of a
+# block take their events in turn, so that what one waits for is hidden behind the others.
+
+from mcmm.kernel.book cimport (
+    ASK, BID, BOOK_LEVELS, BOOK_PAD, BOOK_TICKS, DECISIONS, LEVEL_CAP, MARKED, MOST_EVENTS, PLACES, Book, BookSettings,
+    Decision, FilledStep, FillRule, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance, occupy,
+    place_class, see_best, share_of, take_level, withdraw,
+)
+from mcmm.kernel.book_flow cimport cancel_order, note_fill, place_order, take, tilt_of, wait_of
+from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
+from mcmm.kernel.single cimport minus_twice_logarithm
+from libc.stdint cimport int64_t
+
+from mcmm.kernel.special cimport absolute, minimum
+
+cdef enum:
+    BOOK_ROWS = 20
+
+
+cdef void open_books(Windows* w, const Settings* s, const Tables* t, uint64_t seed, uint64_t path) noexcept nogil:
+    """Others' orders as before the warm-up, then the warm-up."""
+    cdef const BookSettings* book = &t.book
+    cdef Py_ssize_t i, lane, step
+    cdef Book* b
+    w.book, w.seed, w.path = book, seed, path
+    memset(w.books, 0, LANES * sizeof(Book))
+    for lane in range(LANES):
+        b = &w.books[lane]
+        b.lagged = s.initial_probability
+        # The sentinels: no bid, no ask.
+        occupy(b, BID, 0)
+        occupy(b, ASK, book.ticks)
+        see_best(b, BID)
+        see_best(b, ASK)
+        for i in range(book.levels):
+            if book.start_ask - 1 - i >= 1 and book.start_ask - 1 - i <= book.start_bid:
+                join(b, BID, book.start_ask - 1 - <int32_t>i, book.start_volume[i])
+            if book.start_bid + 1 + i < book.ticks and book.start_bid + 1 + i >= book.start_ask:
+                join(b, ASK, book.start_bid + 1 + <int32_t>i, book.start_volume[i])
+    for step in range(book.warmup_steps):
+        let_flow(w, s, t, <uint64_t>step, s.labels + BOOK_WARMUP, LANES, False)
+
+
+cdef inline bint has_moved(const Book* b, int32_t bid, int32_t ask) noexcept nogil:
+    """What a study of one queue waits for: a best price that is another, or no order of the maker's left."""
+    return b.best[BID] != bid or b.best[ASK] != ask or (b.order[BID].size + b.order[ASK].size == 0 and b.fills > 0)
+
+
+cdef inline void bring_limits(
+    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
+    const int32_t* sizes, int side, Py_ssize_t levels
+) noexcept nogil:
+    cdef Py_ssize_t k, lane
+    cdef int32_t tick
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        tick = b.best[1 - side] + (2 * side - 1) * limit_distance(s, at[lane], levels)
+        if tick > 0 and tick < s.ticks:
+            join(b, side, tick, sizes[lane])
+
+
+cdef inline void bring_cancels(
+    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
+    const int32_t* sizes, const int32_t* draws, int side, Py_ssize_t levels
+) noexcept nogil:
+    cdef Py_ssize_t k, lane
+    cdef int64_t within
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        # Less than rate * (256 -+ tilt): divided, not to multiply what each level adds to the rate.
+        within = at[lane] // (256 - b.tilt if side == BID else 256 + b.tilt)
+        withdraw(b, side, cancelled_tick(b, s, side, within, levels), sizes[lane], draws[lane])
+
+
+cdef inline void bring_markets(
+    Windows* w, const BookSettings* s, const Settings* m, const Py_ssize_t* lanes, Py_ssize_t count,
+    const int32_t* sizes, const int32_t* draws
+) noexcept nogil:
+    cdef Py_ssize_t k, lane
+    cdef int side
+    cdef int32_t filled
+    cdef Book* b
+    for k in range(count):
+        lane = lanes[k]
+        b = &w.books[lane]
+        side = ASK if draws[lane] < 0x40000000 else BID
+        filled = take(b, s, side, sizes[lane], m.unit, INFINITY if side == ASK else -INFINITY)
+        if filled:
+            note_fill(b, side, filled, m.unit, m.maker_rate, m.fee_rounding)
+
+
+cdef inline void draw_event_sizes(
+    int32_t* size, const int32_t* draws, const int32_t* thresholds, Py_ssize_t count, bint bisects
+) noexcept nogil:
+    """1 + the number of thresholds below the draw, for each lane."""
+    cdef Py_ssize_t i, j
+    cdef int32_t half, at, threshold
+    for i in range(LANES):
+        size[i] = 1
+    if bisects:
+        half = <int32_t>((count + 1) // 2)
+        while half >= 1:
+            for i in range(LANES):
+                at = size[i]
+                size[i] = at + half if draws[i] > thresholds[at + half - 2] else at
+            half = half // 2
+        return
+    for j in range(count):
+        threshold = thresholds[j]
+        for i in range(LANES):
+            size[i] += 1 if draws[i] > threshold else 0
+
+
+cdef enum:
+    MARKET_ORDER, LIMIT_BID, BID_CANCEL, ASK_CANCEL, LIMIT_ASK, NO_EVENT, KINDS
+
+
+cdef inline void flow_events(
+    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t* active,
+    Py_ssize_t left, bint watched, Py_ssize_t levels
+) noexcept nogil:
+    """The events of a step, of the `active` paths: the first of each, then the second, until all steps are over.
+
+    The paths are sorted by what happens to them, and each kind has a loop of its own: what comes next in it can be
+    foretold, where one loop of all kinds would mostly guess wrong.
+    """
+    cdef const BookSettings* book = w.book
+    cdef int32_t draws[4][LANES]
+    cdef int32_t sizes[LANES]
+    cdef float waits[LANES]
+    cdef int64_t at[LANES]
+    cdef Py_ssize_t lanes[KINDS][LANES]
+    cdef Py_ssize_t counts[KINDS]
+    cdef Py_ssize_t event, lane, i, still, kind
+    cdef int64_t market = book.market_rate << 8, fixed = (book.market_rate + book.limit_rate) << 8
+    cdef int64_t bids, rate, place
+    cdef int64_t begins[4]
+    cdef bint goes_on, is_ask
+    cdef Book* b
+    begins[MARKET_ORDER], begins[LIMIT_BID], begins[BID_CANCEL] = 0, market, fixed
+    for event in range(MOST_EVENTS):
+        if left == 0:
+            return
+        draw(draws, w.seed, w.path, step, label + (<uint64_t>event << 18))
+        for i in range(LANES):
+            waits[i] = minus_twice_logarithm(<float>(draws[0][i] | 1))
+        if t.thresholds:
+            draw_event_sizes(sizes, draws[2], t.size_thresholds, t.thresholds, t.bisects)
+        elif event == 0:
+            for i in range(LANES):
+                sizes[i] = 1
+        memset(counts, 0, sizeof(counts))
+        still = 0
+        for i in range(left):
+            lane = active[i]
+            b = &w.books[lane]
+            bids = fixed + cancel_rate_of(b, book, BID, levels) * (256 - b.tilt)
+            rate = bids + cancel_rate_of(b, book, ASK, levels) * (256 + b.tilt)
+            b.left -= wait_of(0.5 * waits[lane], rate)
+            goes_on = b.left > 0.0
+            active[still] = lane
+            still += goes_on
+            b.events += goes_on
+            place = share_of(draws[1][lane], rate)
+            begins[ASK_CANCEL] = bids
+            kind = (place >= market) + (place >= fixed) + (place >= bids)
+            at[lane] = place - begins[kind]
+            is_ask = (kind == LIMIT_BID) & (draws[3][lane] >= <int64_t>(256 + b.tilt) << 22)
+            kind = <Py_ssize_t>LIMIT_ASK if is_ask else kind
+            kind = kind if goes_on else <Py_ssize_t>NO_EVENT
+            lanes[kind][counts[kind]] = lane
+            counts[kind] += 1
+        left = still
+        bring_limits(w, book, lanes[LIMIT_BID], counts[LIMIT_BID], at, sizes, BID, levels)
+        bring_limits(w, book, lanes[LIMIT_ASK], counts[LIMIT_ASK], at, sizes, ASK, levels)
+        bring_cancels(w, book, lanes[BID_CANCEL], counts[BID_CANCEL], at, sizes, draws[3], BID, levels)
+        bring_cancels(w, book, lanes[ASK_CANCEL], counts[ASK_CANCEL], at, sizes, draws[3], ASK, levels)
+        bring_markets(w, book, s, lanes[MARKET_ORDER], counts[MARKET_ORDER], sizes, draws[3])
+        if watched:
+            still = 0
+            for i in range(left):
+                lane = active[i]
+                w.watch_done[lane] = has_moved(&w.books[lane], w.watch_bid, w.watch_ask)
+                active[still] = lane
+                still += not w.watch_done[lane]
+            left = still
+
+
+cdef void let_flow(
+    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t lanes, bint watched
+) noexcept nogil:
+    """The events of others in one step, in continuous time, of the paths that are not done (`watched`)."""
+    cdef Py_ssize_t lane, left = 0
+    cdef Py_ssize_t active[LANES]
+    cdef double unit = s.unit, strength = w.book.recentre_strength
+    cdef Book* b
+    for lane in range(lanes):
+        b = &w.books[lane]
+        if watched and w.watch_done[lane]:
+            continue
+        b.left = 1.0
+        b.tilt = tilt_of(b.lagged, b.best[BID], b.best[ASK], unit, strength) if strength > 0.0 else 0
+        active[left] = lane
+        left += 1
+    # Literals, so that loops over the levels have a length that is known when they are compiled.
+    if watched:
+        flow_events(w, s, t, step, label, active, left, True, BOOK_LEVELS)
+    elif w.book.levels <= 8:
+        flow_events(w, s, t, step, label, active, left, False, 8)
+    else:
+        flow_events(w, s, t, step, label, active, left, False, BOOK_LEVELS)
+
+
+cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    """What the maker has decided in this step is sent; what has reached the venue is done. Shows what rests."""
+    cdef const BookSettings* book = w.book
+    cdef Py_ssize_t lane, side, now = step & (DECISIONS - 1)
+    cdef Py_ssize_t cancelled = (step - book.cancel_latency) & (DECISIONS - 1)
+    cdef Py_ssize_t placed = (step - book.place_latency) & (DECISIONS - 1)
+    cdef int32_t room[2]
+    cdef int32_t tick
+    cdef double limit = 1073741824.0 if not s.has_inventory_limit else s.inventory_limit
+    cdef Book* b
+    for lane in range(LANES):
+        b = &w.books[lane]
+        b.decided[now][BID].size = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
+        b.decided[now][ASK].size = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
+        tick = <int32_t>blk.bid[lane]
+        b.decided[now][BID].tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
+        tick = <int32_t>blk.ask[lane]
+        b.decided[now][ASK].tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
+        room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
+        room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
+        for side in range(2):
+            cancel_order(b, <int>side, &b.decided[cancelled][side], room[side])
+        for side in range(2):
+            place_order(b, book, <int>side, &b.decided[cancelled][side], &b.decided[placed][side], room[side])
+        for side in range(2):
+            b.filled[side] = b.filled_informed[side] = 0
+            b.marks[step & (MARKED - 1)][side].place = -1
+            if b.order[side].size > 0:
+                b.marks[step & (MARKED - 1)][side].place = <short>place_class(
+                    b.order[side].ahead, <int32_t>minimum(s.quote_size, 1048576.0)
+                )
+                b.queue_steps[b.marks[step & (MARKED - 1)][side].place] += 1.0
+            b.marks[step & (MARKED - 1)][side].contracts = 0
+        b.fills = 0
+        b.fees = 0.0
+        blk.bid_size[lane] = b.order[BID].size
+        blk.ask_size[lane] = b.order[ASK].size
+        blk.bid[lane] = b.order[BID].tick if b.order[BID].size > 0 else NAN
+        blk.ask[lane] = b.order[ASK].tick if b.order[ASK].size > 0 else NAN
+
+
+cdef void send_takers(Block* blk, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """The taker of model.md section 5 meets the best prices of the book, and sends a market or a limit order."""
+    cdef const BookSettings* book = w.book
+    cdef int32_t patience[4][LANES]
+    cdef Py_ssize_t lane
+    cdef int32_t size, filled, tick
+    cdef int side
+    cdef double known, taken
+    cdef bint informed
+    cdef Book* b
+    for lane in range(LANES):
+        b = &w.books[lane]
+        blk.bid[lane] = b.best[BID]
+        blk.ask[lane] = b.best[ASK]
+        blk.bid_size[lane] = 1048576.0 if b.best[BID] > 0 else 0.0
+        blk.ask_size[lane] = 1048576.0 if b.best[ASK] < book.ticks else 0.0
+    meet_taker(blk, s, step & 3)
+    if book.passive_bound >= 0:
+        draw(patience, w.seed, w.path, <uint64_t>step >> 2, s.labels + PATIENCE)
+    for lane in range(LANES):
+        taken = blk.taken[lane]
+        if taken == 0.0:
+            continue
+        b = &w.books[lane]
+        informed = s.has_informed and blk.insider[lane] > <float>0.0
+        size = <int32_t>absolute(taken)
+        if not informed and book.passive_bound >= 0 and patience[step & 3][lane] <= book.passive_bound:
+            side = BID if taken > 0.0 else ASK
+            tick = b.best[side]
+            if tick > 0 and tick < book.ticks:
+                join(b, side, tick, size)
+            continue
+        side = ASK if taken > 0.0 else BID
+        known = INFINITY if taken > 0.0 else -INFINITY
+        if informed:
+            known = blk.outcome[lane] if s.knows_outcome else blk.probability[lane]
+        filled = take(b, book, side, size, s.unit, known)
+        if filled:
+            note_fill(b, side, filled, s.unit, s.maker_rate, s.fee_rounding)
+            if informed:
+                b.filled_informed[side] += filled
+
+
+cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, int side) noexcept nogil:
+    """The maker's books after what was filled of one of its orders in this step; then window and mid."""
+    cdef Py_ssize_t lane, row = (step % s.imbalance_window) * LANES
+    cdef double contracts, taken, paid, worth
+    cdef Book* b
+    for lane in range(LANES):
+        b = &w.books[lane]
+        contracts = b.filled[side]
+        taken = contracts if side == ASK else -contracts
+        paid = taken * b.order[side].tick
+        worth = taken * blk.probability[lane]
+        blk.taken[lane] = taken
+        blk.cash[lane] += paid
+        blk.notional[lane] += absolute(paid)
+        blk.inventory[lane] -= taken
+        blk.volume[lane] += contracts
+        blk.at_fair[lane] += worth
+        if b.filled_informed[side] > 0:
+            taken = b.filled_informed[side] if side == ASK else -b.filled_informed[side]
+            blk.informed_volume[lane] += absolute(taken)
+            blk.informed_pnl[lane] += (taken * b.order[side].tick) * s.unit - taken * blk.probability[lane]
+        if side == ASK:
+            blk.sold[lane] = contracts
+            blk.fills[lane] += b.fills
+            blk.fees[lane] += b.fees
+        else:
+            blk.bought[lane] = contracts
+        if contracts > 0.0:
+            b.queue_fills[b.marks[step & (MARKED - 1)][side].place] += contracts
+            b.marks[step & (MARKED - 1)][side].contracts = b.filled[side]
+            b.marks[step & (MARKED - 1)][side].tick = <short>b.order[side].tick
+    if s.moves_mid:
+        remember(blk, w.filled_signed + row, w.filled_total + row)
+        shade(blk, s)
+
+
+cdef void trade_in_book(Block* blk, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    let_flow(w, s, t, <uint64_t>step, s.labels + BOOK_FLOW, LANES, False)
+    send_takers(blk, s, t, w, step)
+    book_side(blk, s, w, step, BID)
+    book_side(blk, s, w, step, ASK)
+
+
+cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p, double unit) noexcept nogil:
+    """What the fills of a step are worth, `step` and its move being the last of as many steps as the horizon has."""
+    cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), side
+    cdef FilledStep* filled
+    cdef double value
+    if step + 1 < steps:
+        return
+    for side in range(2):
+        filled = &b.marks[(step + 1 - steps) & (MARKED - 1)][side]
+        if filled.contracts == 0:
+            continue
+        value = filled.contracts * (p - filled.tick * unit if side == BID else filled.tick * unit - p)
+        b.markout[horizon] += value
+        b.marked_volume[horizon] += filled.contracts
+        if horizon == 1:
+            b.queue_value[filled.place] += value
+
+
+cdef void look_back(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
+    """After the fair value has moved: how the other makers see it, and mark-outs."""
+    cdef Py_ssize_t lane, horizon
+    cdef double weight = w.book.recentre_weight, unit = s.unit
+    cdef Book* b
+    for lane in range(LANES):
+        b = &w.books[lane]
+        b.lagged = b.lagged + (blk.probability[lane] - b.lagged) * weight
+        for horizon in range(3):
+            mark_out(b, horizon, step, blk.probability[lane], unit)
+
+
+cdef void close_books(const Windows* w, double* out, Py_ssize_t stride, Py_ssize_t lanes) noexcept nogil:
+    """The book's own metrics, after the others: mcmm.metrics.BOOK_NAMES in their order."""
+    cdef Py_ssize_t lane, place, horizon
+    cdef const Book* b
+    for lane in range(lanes):
+        b = &w.books[lane]
+        out[lane] = b.events
+        out[stride + lane] = b.refusals
+        for place in range(PLACES):
+            out[(2 + place) * stride + lane] = b.queue_steps[place]
+            out[(6 + place) * stride + lane] = b.queue_fills[place]
+            out[(10 + place) * stride + lane] = b.queue_value[place]
+        for horizon in range(3):
+            out[(14 + horizon) * stride + lane] = b.markout[horizon]
+            out[(17 + horizon) * stride + lane] = b.marked_volume[horizon]
+
+
+cdef void set_book(BookSettings* s, const int64_t[::1] numbers, const double[::1] factors) except *:
+    """The settings of the venue: kernel/book.pxd, in the order that mcmm.plan has them."""
+    cdef Py_ssize_t i
+    if numbers.shape[0] != 14 + 3 * BOOK_LEVELS or factors.shape[0] != 2:
+        raise ValueError("the settings of the book do not have the core's shape")
+    s.ticks = <int32_t>numbers[0]
+    s.levels = numbers[1]
+    s.market_rate = numbers[2]
+    s.limit_rate = numbers[3]
+    s.cancel_beyond = numbers[4]
+    s.fill_rule = <FillRule>numbers[5]
+    s.joins_only = numbers[6] != 0
+    s.tops_up = numbers[7] != 0
+    s.warmup_steps = numbers[8]
+    s.place_latency = numbers[9]
+    s.cancel_latency = numbers[10]
+    s.passive_bound = <int32_t>numbers[11]
+    s.start_bid = <int32_t>numbers[12]
+    s.start_ask = <int32_t>numbers[13]
+    s.recentre_strength = factors[0]
+    s.recentre_weight = factors[1]
+    for i in range(BOOK_LEVELS):
+        s.limit_upto[i] = numbers[14 + i]
+        s.cancel_rate[i] = numbers[14 + BOOK_LEVELS + i]
+        s.start_volume[i] = <int32_t>numbers[14 + 2 * BOOK_LEVELS + i]

@@ -1,0 +1,172 @@
+"""The maker's place in the queue of an order book: what is filled there, and what that is worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcmm.metrics import PLACES
+from mcmm.reports import numbers
+from mcmm.reports.layout import Column, compact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcmm.reports.findings import Findings
+    from mcmm.simulation import Simulation
+
+__all__ = [
+    "HORIZONS",
+    "Queue",
+    "markout_line",
+    "place_columns",
+    "point_groups",
+    "queue_rows",
+    "queues_of",
+    "venue_of",
+]
+
+HORIZONS = (1, 10, 100)
+"""Steps after a fill at which it is marked."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A point's queue; NaN where an order never was, or nothing was filled.
+
+    Attributes
+    ----------
+    share : dict of str to float
+        By place, the share of the steps in which the maker had an order there; an order of each side counts.
+    rate : dict of str to float
+        Contracts filled in such a step.
+    value : dict of str to float
+        What such a step earns: its fills' mark-out after 10 steps, in cents.
+    markout : dict of int to float
+        By horizon, how far the fair value is on the maker's side of a fill's price, in cents a contract.
+    """
+
+    share: dict[str, float]
+    rate: dict[str, float]
+    value: dict[str, float]
+    markout: dict[int, float]
+
+    @classmethod
+    def of(cls, mean: Callable[[str], float]) -> Queue:
+        """Make it of the means of a book's metrics, by name."""
+        steps = {place: mean(f"queue_steps_{place}") for place in PLACES}
+        total = sum(steps.values())
+        return cls(
+            {place: _ratio(steps[place], total) for place in PLACES},
+            {place: _ratio(mean(f"queue_fills_{place}"), steps[place]) for place in PLACES},
+            {place: 100 * _ratio(mean(f"queue_value_{place}"), steps[place]) for place in PLACES},
+            {h: 100 * _ratio(mean(f"markout_{h}"), mean(f"markout_volume_{h}")) for h in HORIZONS},
+        )
+
+
+def _ratio(part: float, of: float) -> float:
+    return part / of if of else math.nan
+
+
+def venue_of(findings: Findings) -> str:
+    """Name the venues of a sweep's points; empty where there is but the quote."""
+    found = {findings.result.study.scenario_at(point).venue for point in findings.result.points.index}
+    return "" if found == {"quote"} else f"venue{'s' * (len(found) > 1)} {' and '.join(sorted(found))}"
+
+
+def queues_of(findings: Findings) -> dict[int, Queue]:
+    """Return the queue of every point of venue book, by its row."""
+    if "book_events.mean" not in findings.result.summary:
+        return {}
+    rows = range(len(findings.result.points))
+    found = (row for row in rows if math.isfinite(findings.value(row, "book_events.mean")))
+    return {row: Queue.of(lambda name, row=row: findings.value(row, f"{name}.mean")) for row in found}  # type: ignore[misc]
+
+
+def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[list[str], list[list[str]]]:
+    """Write a table of points: the headings of its numbers, and a list of cells a point."""
+    headings = [
+        *(f"filled a step, {place}" for place in PLACES),
+        *(f"\u00a2 a step, {place}" for place in PLACES),
+        *(f"\u00a2 a contract after {h}" for h in HORIZONS),
+    ]
+    cells = [
+        [
+            _written(value, 3)
+            for part in (queues[row].rate, queues[row].value, queues[row].markout)
+            for value in part.values()
+        ]
+        for row in rows
+    ]
+    return headings, cells
+
+
+def point_groups(queues: dict[int, Queue], rows: Sequence[int]) -> list[list[Column]]:
+    """Make the columns of a sweep's table in the terminal: rates by place, values by place, mark-outs."""
+    parts: list[list[tuple[str, list[float]]]] = [
+        [(f"filled\n{place}", [queues[row].rate[place] for row in rows]) for place in PLACES],
+        [(f"\u00a2 a step\n{place}", [queues[row].value[place] for row in rows]) for place in PLACES],
+        [(f"mark-out\n\u00a2, {h}", [queues[row].markout[h] for row in rows]) for h in HORIZONS],
+    ]
+    return [[Column(heading, _cells(values)) for heading, values in part] for part in parts]
+
+
+def place_columns(simulation: Simulation) -> list[Column]:
+    """Make the table of one simulation: a row for each place, each number with its standard error."""
+    row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
+    steps = [row[f"queue_steps_{place}"] for place in PLACES]
+    total = sum(float(each.sum()) for each in steps)
+    columns = [
+        Column("place in\nthe queue", [*PLACES], text=True),
+        Column("share of\nsteps", [f"{100 * _ratio(float(each.sum()), total):.1f}%" for each in steps]),
+    ]
+    for heading, name, scale in (("filled\na step", "fills", 1.0), ("\u00a2\na step", "value", 100.0)):
+        found = [
+            _estimate(scale * row[f"queue_{name}_{place}"], each)
+            for place, each in zip(PLACES, steps, strict=True)
+        ]
+        columns += [
+            Column(heading, _cells([value for value, _ in found])),
+            Column("se", _cells([error for _, error in found], 2)),
+        ]
+    found = [_estimate(100 * row[f"queue_value_{place}"], row[f"queue_fills_{place}"]) for place in PLACES]
+    return [
+        *columns,
+        Column("\u00a2 a con-\ntract", _cells([value for value, _ in found])),
+        Column("se", _cells([error for _, error in found], 2)),
+    ]
+
+
+def markout_line(simulation: Simulation) -> str:
+    """Say what fills are worth later: cents a contract, with standard errors."""
+    row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
+    told = []
+    for h in HORIZONS:
+        value, error = _estimate(100 * row[f"markout_{h}"], row[f"markout_volume_{h}"])
+        known = f" \u00b1 {_written(error, 2)}" if math.isfinite(error) else ""
+        told.append(f"{_written(value, 3)}{known} after {h}")
+    return f"Mark-outs, \u00a2 a contract filled: {', '.join(told)} steps."
+
+
+def _estimate(parts: np.ndarray, of: np.ndarray) -> tuple[float, float]:
+    """Estimate a ratio of means over paths, and its standard error by the delta method."""
+    count, total = len(of), float(of.sum())
+    if not total:
+        return math.nan, math.nan
+    ratio = float(parts.sum()) / total
+    if count < 2:
+        return ratio, math.nan
+    return ratio, float(np.std(parts - ratio * of, ddof=1)) * math.sqrt(count) / total
+
+
+def _written(value: float, figures: int) -> str:
+    return numbers.fixed(value, numbers.decimals([value], figures)) if math.isfinite(value) else "-"
+
+
+def _cells(values: list[float], figures: int = 3) -> list[str]:
+    digits = numbers.decimals([value for value in values if math.isfinite(value)] or [0.0], figures)
+    return [compact(value, digits) if math.isfinite(value) else "-" for value in values]

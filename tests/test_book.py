@@ -1,0 +1,170 @@
+"""The venue `book` as a user meets it: settings, refusals, simulate, sweep, verify, rare events."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mcmm
+from mcmm.errors import InputError, ScenarioError
+from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.reports import numbers
+
+BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
+MAKER = {"policy": "symmetric", "base_spread": 0.02, "quote_size": 3}
+
+
+def scenario(**tables: Any) -> mcmm.Scenario:
+    return mcmm.Scenario(**{**BOOK, "quoting": MAKER, **tables})
+
+
+def test_a_quote_venue_is_written_as_before() -> None:
+    plain = mcmm.Scenario()
+    assert not {"venue", "book"} & set(plain.to_dict())
+    assert plain.columns == NAMES
+    assert mcmm.Scenario(book={"activity": 1.0}).digest() == plain.digest()
+    kept = mcmm.Scenario(book={"activity": 2.0})
+    assert "venue" not in kept.to_dict()
+    assert mcmm.Scenario.loads(kept.dumps()) == kept
+    again = mcmm.Scenario.loads(scenario().dumps())
+    assert again == scenario()
+    assert again.columns == (*NAMES, *BOOK_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("tables", "line"),
+    [
+        ({"market": {"process": "arithmetic", "initial_mid": 1.0}}, "venue: must be quote"),
+        ({"market": {"tick_size": 0.001}}, "market.tick_size: must be >= 0.01 with venue book, got 0.001"),
+        ({"market": {"tick_size": 0.0}, "quoting": {"policy": "lmsr"}}, "quoting.policy: must be adaptive"),
+        ({"flow": {"model": "intensity"}}, "flow.model: must be takers with venue book"),
+        ({"recovery": {"stale_quotes": True}}, "recovery.stale_quotes: must be false with venue book"),
+        (
+            {"schedule": {"pauses": [{"start": 1, "steps": 2, "quotes": "rest"}]}},
+            "schedule.pauses: must have",
+        ),
+        (
+            {"book": {"activity": 80.0}},
+            "book.activity: must keep every rate of the book <= 100 a step, got 80",
+        ),
+        (
+            {"book": {"limit_rates": []}},
+            "book.limit_rates: must be a list of 1 to 16 numbers between 0 and 100",
+        ),
+        ({"book": {"fill_rule": "first"}}, "book.fill_rule: must be one of queue, touch, through"),
+        (
+            {"book": {"place_latency": 33}},
+            "book.place_latency: must be a whole number >= 0 and <= 32, got 33",
+        ),
+        ({"markets": [{"name": "a"}]}, 'venue: must be quote with [[markets]], got "book"'),
+    ],
+)
+def test_what_a_book_cannot_have_is_refused_by_name(tables: dict[str, Any], line: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        scenario(**tables)
+    assert line in str(caught.value)
+
+
+def test_the_flow_meets_no_other_draw_whatever_the_maker_does() -> None:
+    """Where neither trades, two makers see the same book, event for event."""
+    flow = {"arrival_rate": 0.0}
+    wide = {"policy": "symmetric", "base_spread": 0.9}
+    runs = [
+        mcmm.simulate(scenario(flow=flow, quoting=wide | {"quote_size": size}), paths=130, seed=2)
+        for size in (1, 40)
+    ]
+    apart = (runs[0].paths["volume"] + runs[1].paths["volume"] + runs[0].paths["refusals"]) == 0
+    assert apart.sum() > 60
+    assert (runs[0].paths["book_events"] == runs[1].paths["book_events"])[apart].all()
+    near = mcmm.simulate(scenario(flow=flow, quoting=MAKER), paths=130, seed=2)
+    assert (runs[0].paths["final_probability"] == near.paths["final_probability"]).all()
+
+
+def test_the_three_rules_of_filling_are_ordered() -> None:
+    """The same maker: first at its price, in its turn, and only when traded through."""
+    filled = {}
+    for rule in ("touch", "queue", "through"):
+        made = scenario(steps=200, book={"activity": 0.3, "fill_rule": rule, "join_only": True})
+        filled[rule] = mcmm.simulate(made, paths=256, seed=1).paths["volume"].mean()
+    assert filled["touch"] > 1.2 * filled["queue"]
+    assert filled["queue"] > 1.2 * filled["through"] > 0
+
+
+def test_late_cancels_are_picked_off() -> None:
+    """Informed takers meet a quote that its maker has already moved away."""
+    market = {"volatility": 0.05}
+    flow = {"informed_fraction": 1.0, "arrival_rate": 0.5}
+    maker = {"policy": "adaptive", "base_spread": 0.02, "reference_weight": 1.0}
+    earned = []
+    for latency in (0, 5):
+        made = scenario(
+            market=market,
+            flow=flow,
+            quoting=maker,
+            steps=200,
+            book={"activity": 0.1, "cancel_latency": latency},
+        )
+        earned.append(mcmm.simulate(made, paths=512, seed=1).paths["informed_pnl"])
+    assert earned[1].mean() < earned[0].mean() - 4 * (earned[1] - earned[0]).sem() < 0
+
+
+def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = {"venue": ["quote", "book"], "book.fill_rule": ["queue", "touch"]}
+    study = mcmm.Study(
+        name="venues",
+        scenario=scenario().replace({"venue": "quote"}),
+        paths=100,
+        seed=3,
+        points={"axes": axes},
+    )
+    result = mcmm.sweep(study, out=tmp_path / "run", jobs=2)
+    summary = result.summary
+    assert np.isnan(summary["refusals.mean"].iloc[:2]).all()
+    for point, rule in ((2, "queue"), (3, "touch")):
+        run = mcmm.simulate(scenario().replace({"book.fill_rule": rule}), paths=100, seed=3)
+        assert summary["pnl_fair.mean"].iloc[point] == pytest.approx(run.paths["pnl_fair"].mean(), rel=1e-12)
+        assert summary["refusals.mean"].iloc[point] == pytest.approx(run.paths["refusals"].mean(), rel=1e-12)
+        assert (result.values(point, "markout_10") == run.paths["markout_10"]).all()
+    page = tmp_path / "report.html"
+    mcmm.report(result, html=page)
+    text = page.read_text("utf-8")
+    assert 'id="queue-table"' in text
+    assert "venues book and quote" in capsys.readouterr().out
+    steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
+    assert f"<td>{numbers.fixed(fills / steps, numbers.decimals([fills / steps], 3))}</td>" in text
+    checked = mcmm.verify(tmp_path / "run")
+    assert (checked.differences, checked.damaged) == ((), ())
+
+
+def test_a_bot_is_not_in_a_book_yet() -> None:
+    with pytest.raises(InputError, match=r"scenario\.venue: must be quote for a bot"):
+        mcmm.Bot(scenario())
+
+
+def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:
+    made = scenario(flow={"arrival_rate": 0.5}, book={"activity": 0.5, "passive_fraction": 0.3})
+    whole = mcmm.simulate(made, paths=150, seed=9).values
+    assert mcmm.simulate(made, paths=150, seed=9, jobs=2).values.tobytes() == whole.tobytes()
+    tail = mcmm.simulate(made, paths=37, first_path=113, seed=9).values
+    assert tail.tobytes() == np.ascontiguousarray(whole[:, 113:]).tobytes()
+
+
+def test_a_saved_book_is_read_back(tmp_path: Path) -> None:
+    run = mcmm.simulate(scenario(), paths=20, seed=1)
+    run.save(tmp_path / "book.parquet")
+    assert mcmm.Simulation.load(tmp_path / "book.parquet").values.tobytes() == run.values.tobytes()
+    assert "queue_steps_front" in run.summary().index
+
+
+def test_rare_drawdowns_are_those_of_plain_paths() -> None:
+    """Splitting copies a path's book with the rest of its state."""
+    made = scenario(steps=100, market={"volatility": 0.1})
+    drawdowns = mcmm.simulate(made, paths=20_000, seed=1).paths["max_drawdown_fair"]
+    level = float(np.quantile(drawdowns, 0.98))
+    plain = float((drawdowns > level).mean())
+    rare = mcmm.rare_event(made, f"max_drawdown_fair > {level}", seed=5, levels=[level / 2])
+    assert abs(rare.chance - plain) < 5 * math.hypot(rare.standard_error, math.sqrt(plain / 20_000))

@@ -24,6 +24,7 @@ import numpy as np
 
 from mcmm._isa import core
 from mcmm.errors import InputError
+from mcmm.logger import Logger
 from mcmm.metrics import HALT_REASONS
 from mcmm.orders import MAX_SIZE, no_orders, order_row, order_tables, replay_of, without_outages
 from mcmm.plan import make_plan
@@ -41,6 +42,7 @@ __all__ = [
     "ExecutionEngine",
     "Fill",
     "Frozen",
+    "Logger",
     "MarketMaker",
     "MarketState",
     "Order",

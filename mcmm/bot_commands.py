@@ -12,9 +12,19 @@ import typer
 from mcmm.arguments import PolicyOption, parse_settings, read_orders
 from mcmm.console import Interrupted, print_error
 from mcmm.errors import InputError
+from mcmm.recorded_commands import (
+    Account,
+    AccountOption,
+    ColumnOption,
+    FormatOption,
+    OutcomesOption,
+    QuotesOption,
+    open_tape,
+)
 
 if TYPE_CHECKING:
     from mcmm.session import Given, Session
+    from mcmm.tape import RecordedPath, Tape
 
 __all__ = ["add_to"]
 
@@ -41,6 +51,7 @@ def add_to(app: typer.Typer) -> None:
             "Examples:\n\n"
             "  mcmm bot scenarios/kalshi_macro.toml --pace 20\n\n"
             "  mcmm bot scenarios/kalshi_macro.toml --seed 7 --path 12 --log parquet --out bots/twelve\n\n"
+            "  mcmm bot maker.toml --tape trades.csv --contract KXFED-25DEC-T3.75 --pace 10\n\n"
             "  mcmm bot maker.toml --feed stdin --out bots/paper < orders.jsonl > quotes.jsonl\n\n"
             "  mcmm bot --resume --out bots/paper\n\n"
             "With --feed stdin each line is a step: "
@@ -82,11 +93,35 @@ def bot(
             help="Recorded takers, as for simulate: step, side, size, [limit], [fair].",
         ),
     ] = None,
+    tape: Annotated[
+        Path | None,
+        typer.Option("--tape", metavar="TAPE", help="A recorded market, as for replay; one contract of it."),
+    ] = None,
+    contract: Annotated[
+        str | None,
+        typer.Option("--contract", metavar="NAME", help="Which; needed where the tape has several."),
+    ] = None,
+    quotes: QuotesOption = None,
+    step: Annotated[
+        float | None,
+        typer.Option(
+            "--step",
+            metavar="SECONDS",
+            help="Cut the tape by wall time; by event, a step a print, if not given.",
+        ),
+    ] = None,
+    capture: Annotated[
+        float, typer.Option("--capture", metavar="SHARE", help="Share of each print that the maker may fill.")
+    ] = 1.0,
+    outcomes: OutcomesOption = None,
+    column: ColumnOption = None,
+    form: FormatOption = None,
+    account: AccountOption = Account.taker,
     pace: Annotated[
         float, typer.Option("--pace", metavar="N", help="Steps a second; 0 is as fast as it goes.")
     ] = 0.0,
-    quotes: Annotated[
-        bool, typer.Option("--quotes", help="Write quotes and fills to stdout as JSON lines.")
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Write quotes and fills to stdout as JSON lines.")
     ] = False,
     orders_only: Annotated[
         bool,
@@ -125,8 +160,8 @@ def bot(
         raise InputError(f"--keep: must be >= 1, got {keep}")
     if reset_breaker and not resume:
         raise InputError("--reset-breaker: needs --resume")
-    if orders is not None and feed == Feed.stdin:
-        raise InputError("--orders: must be left out with --feed stdin")
+    if (orders is not None) + (tape is not None) + (feed == Feed.stdin) > 1:
+        raise InputError("--orders, --tape, --feed stdin: at most one of them says who the takers are")
     changes = parse_settings(settings or [])
     directory = out if out is not None else Path("bots") / scenario.stem if scenario is not None else None
     if directory is None:
@@ -138,8 +173,14 @@ def bot(
         "form": log.value,
         "policy": policy,
     }
-    given = _given(scenario, directory, changes, orders, chosen, resume)
-    speaks = given.feed == "stdin" or quotes or orders_only
+    recorded = None
+    if tape is not None:
+        read = open_tape(tape, quotes, outcomes, column, form, account)
+        for note in read.notes:
+            _tell(note)
+        recorded = _cut(read, contract, step, capture)
+    given = _given(scenario, directory, changes, orders, recorded, chosen, resume)
+    speaks = given.feed == "stdin" or lines or orders_only
     if given.feed == "stdin":
         _warn_of_fair(given)
     with Session(
@@ -162,6 +203,7 @@ def _given(
     directory: Path,
     changes: dict[str, Any],
     orders: Path | None,
+    path: RecordedPath | None,
     chosen: dict[str, Any],
     resume: bool,
 ) -> Given:
@@ -173,9 +215,13 @@ def _given(
     if scenario is None:
         if there is None:
             raise InputError("SCENARIO.toml: must be given, but for --resume with the --out of a run")
-        if changes or orders is not None:
-            raise InputError("--set, --orders: must be left out where the run says what it was given")
+        if changes or orders is not None or path is not None:
+            raise InputError("--set, --orders, --tape: must be left out where the run says what it was given")
         run = there["run"]
+        for name in ("seed", "path", "feed"):
+            # What was not given is at its default.
+            if chosen[name] not in (0, "simulated", run[name]):
+                raise InputError(f"--{name}: must be the run's ({run[name]}), got {chosen[name]}")
         known = {"seed": run["seed"], "path": run["path"], "feed": run["feed"]}
         kept = directory / "orders.parquet"
         recorded = read_orders(kept) if run["orders"] else None
@@ -190,9 +236,22 @@ def _given(
     if changes:
         loaded = loaded.replace(changes)
     recorded = None if orders is None else read_orders(orders)
+    if path is not None:
+        from mcmm.recorded import maker_of
+
+        loaded, recorded = path.scenario(maker_of(loaded)), path.orders
     if recorded is not None:
         chosen["feed"] = "recorded"
     return Given(loaded, **chosen, orders=recorded)
+
+
+def _cut(tape: Tape, contract: str | None, step: float | None, capture: float) -> RecordedPath:
+    """Return the path of the contract that is asked for, or the only one."""
+    names = list(tape.contracts.index)
+    if contract is None and len(names) != 1:
+        shown = ", ".join(names[:5]) + ", .." * (len(names) > 5)
+        raise InputError(f"--contract: must name one of the tape's {len(names)} contracts: {shown}")
+    return tape.cut(contract or names[0], step=step, capture=capture)
 
 
 def _warn_of_fair(given: Given) -> None:
@@ -231,9 +290,14 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
         else feeds.steps(bot.step, bot.scenario.steps, pace)
     )
     output = Output(sys.stdout.fileno()) if speaks else None
+    options: dict[str, Any] = {
+        "orders_only": orders_only,
+        "every": every,
+        "patient": not bot.outside and not pace,
+    }
     try:
         if not sys.stderr.isatty():
-            return await Live(session, feed, output, orders_only=orders_only, every=every, tell=_tell).run()
+            return await Live(session, feed, output, **options, tell=_tell).run()
         from rich.console import Console
         from rich.live import Live as Screen
 
@@ -245,8 +309,7 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
                 session,
                 feed,
                 output,
-                orders_only=orders_only,
-                every=every,
+                **options,
                 show=lambda shown: screen.update(view(shown), refresh=True),
                 tell=lambda line: console.print(line, style="yellow", markup=False),
             )

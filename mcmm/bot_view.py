@@ -40,14 +40,18 @@ def view(shown: Shown) -> RenderableType:
     from rich.text import Text
 
     steps = shown.bot.scenario.steps
-    line = f"step {shown.step:,} of {steps:,}   journal synced to step {shown.synced:,}"
-    return Group(Text(line, style="bold"), _markets(shown), _layers(shown), _fills(shown))
+    journal = f"{shown.waiting:,} records wait for the disk" if shown.waiting else "all on disk"
+    line = f"step {shown.step:,} of {steps:,}   journal: {journal}"
+    # A table's own title would be broken to the table's width.
+    layers = Text("risk layers, in the order they act", style="italic")
+    fills = Text("last fills", style="italic")
+    return Group(Text(line, style="bold"), _markets(shown), layers, _layers(shown), fills, _fills(shown))
 
 
 def _markets(shown: Shown) -> RenderableType:
     from rich.table import Table
 
-    table = Table(title="markets", title_justify="left", expand=False, pad_edge=False)
+    table = Table(pad_edge=False)
     for name in ("market", "bid", "ask", "mid", "inventory", "exposure", "pnl", "drawdown", "fills", "state"):
         table.add_column(name, justify="left" if name in ("market", "bid", "ask", "state") else "right")
     for name, state in list(shown.states.items())[:MOST_MARKETS]:
@@ -83,7 +87,7 @@ def _layers(shown: Shown) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="risk layers, in the order they act", title_justify="left", pad_edge=False)
+    table = Table(pad_edge=False)
     table.add_column("layer")
     names, sums = list(shown.states)[:MOST_MARKETS], sums_of(shown.bot)
     found = {}
@@ -102,7 +106,7 @@ def _layers(shown: Shown) -> RenderableType:
 def _fills(shown: Shown) -> RenderableType:
     from rich.table import Table
 
-    table = Table(title="last fills", title_justify="left", pad_edge=False)
+    table = Table(pad_edge=False)
     for name in ("step", "market", "taker", "contracts", "price"):
         table.add_column(name, justify="left" if name in ("market", "taker") else "right")
     for fill in reversed(shown.fills):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcmm.scenario import Scenario
+from mcmm.tape_formats import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,8 +127,9 @@ def scenario_text(fit: Fit) -> str:
         the given scenario has other than the defaults.
     """
     lines = _comment(
-        f"Fitted from {fit.tape.source}: {len(fit.tape.contracts):,} contracts, "
-        f"{len(fit.tape.prints):,} prints, {len(fit.tape.quotes):,} quotes. A step is {fit.step:g} s."
+        f"Fitted from {fit.tape.source}: {counted(len(fit.tape.contracts), 'contract')}, "
+        f"{counted(len(fit.tape.prints), 'print')}, {counted(len(fit.tape.quotes), 'quote')}. "
+        f"A step is {fit.step:g} s."
     )
     lines += [
         "#",
@@ -167,8 +169,17 @@ def _comment(text: str) -> list[str]:
 def _line(name: str, value: Any, comment: str) -> list[str]:
     """Return a setting with its source: beside it as far as it fits, its rest below."""
     if isinstance(value, list):
-        rows = textwrap.wrap(_number(value)[1:-1], _WIDTH, initial_indent="    ", subsequent_indent="    ")
-        return [f"{name} = [ # {' '.join(comment.split())}", *rows, "]"]
+        # Rows are not torn: within one no space may break.
+        text = ", ".join(_number(each).replace(" ", "\N{NO-BREAK SPACE}") for each in value)
+        rows = textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        first, *rest = textwrap.wrap(comment, _WIDTH - 20, break_on_hyphens=False)
+        below = _comment(" ".join(rest)) if rest else []
+        return [
+            f"{name} = [{'':<{max(0, 24 - len(name))}}# {first}",
+            *(f"    {line}" for line in below),
+            *(row.replace("\N{NO-BREAK SPACE}", " ") for row in rows),
+            "]",
+        ]
     shown = json.dumps(value) if isinstance(value, str | bool) else _number(value)
     head = f"{name} = {shown}"
     first, *rest = textwrap.wrap(comment, _WIDTH - max(len(head), 28), break_on_hyphens=False) or [""]
@@ -182,8 +193,10 @@ def _line(name: str, value: Any, comment: str) -> list[str]:
 
 def _number(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(map(_number, value)) + "]"
-    # TOML spells infinity as Python does, and whole floats of a table read better as whole.
+        # Whole numbers of a table read better as whole.
+        whole = (int(each) if isinstance(each, float) and each.is_integer() else each for each in value)
+        return "[" + ", ".join(map(_number, whole)) + "]"
+    # TOML spells infinity as Python does.
     return repr(value)
 
 

@@ -115,6 +115,8 @@ def fit(
                 f"step: must leave fewer than one order a step, got {arrivals.rate:.3g} in {step:g} seconds"
             )
         sides = fit_sides([side for _, side, _, _ in prints])
+        if sides is None:
+            unknown["flow.herding"] = unknown["flow.noise_buy_fraction"] = "takers are all of one side"
         law = fit_sizes(np.concatenate([size for _, _, size, _ in prints]), sizes)
         _note_flow(arrivals, sides, law, informed, estimates, notes)
     volatility, every = _volatility(prints, mids, step, tick)
@@ -233,12 +235,14 @@ def _arrivals(prints: Sequence[Record], spans: Sequence[Span], step: float) -> A
         if end > 0:
             times.append(own)
             lengths.append(math.floor(end / step + 1e-9) + 1.0)
+    if not sum(map(len, times)):
+        raise InputError("tape: must have orders after the first of a contract, and at a later time")
     return fit_arrivals(times, lengths)
 
 
 def _note_flow(
     arrivals: Arrivals,
-    sides: Sides,
+    sides: Sides | None,
     law: SizeLaw,
     informed: float,
     estimates: dict[str, Estimate],
@@ -274,6 +278,19 @@ def _note_flow(
             f"Contracts differ in their arrival rates (p {arrivals.dispersion:.1g}): clustering is fitted "
             "with each one's own, and arrival_rate is the mean over the time watched."
         )
+    if sides is not None:
+        found += _sides(sides, informed, notes)
+    test = ("chi-squared of the law's classes", law.statistic, law.p_value)
+    if law.law == "empirical":
+        test = ("largest difference of the cumulative shares", law.distance, math.nan)
+    found.append(Estimate("flow.size_mean", law.mean, law.mean_error, law.method, *test, law.count))
+    if law.law == "lognormal":
+        found.append(Estimate("flow.size_sigma", law.sigma, law.sigma_error, law.method, *test, law.count))
+    estimates |= {each.setting: each for each in found}
+
+
+def _sides(sides: Sides, informed: float, notes: list[str]) -> list[Estimate]:
+    """Return herding and the share of buys."""
     chain = (
         "G squared of the side before the last adding nothing",
         sides.statistic,
@@ -286,7 +303,7 @@ def _note_flow(
         how += f", over 1 - {informed:g} who may herd"
     if herding < 0:
         notes.append(f"Neighbouring sides are correlated by {sides.correlation:.3f}: herding is set to 0.")
-    found += [
+    return [
         Estimate(
             "flow.herding", min(max(herding, 0.0), 1.0), sides.herding_error / (1 - informed), how, *chain
         ),
@@ -298,13 +315,6 @@ def _note_flow(
             *chain,
         ),
     ]
-    test = ("chi-squared of the law's classes", law.statistic, law.p_value)
-    if law.law == "empirical":
-        test = ("largest difference of the cumulative shares", law.distance, math.nan)
-    found.append(Estimate("flow.size_mean", law.mean, law.mean_error, law.method, *test, law.count))
-    if law.law == "lognormal":
-        found.append(Estimate("flow.size_sigma", law.sigma, law.sigma_error, law.method, *test, law.count))
-    estimates |= {each.setting: each for each in found}
 
 
 def _volatility(
@@ -317,7 +327,8 @@ def _volatility(
     plain = [bounced(Prices(times, price), side) for times, side, _, price in prints if len(times) > 1]
     half = max((each for _, each in plain), default=0.0)
     series = [prices for prices, _ in plain]
-    return fit_volatility(series, tick, half), sampling(series, step, tick)
+    every = sampling(series, step, tick)
+    return fit_volatility(thinned(series, every), tick, half), every
 
 
 def _note_prices(
@@ -331,7 +342,7 @@ def _note_prices(
     """Put the price's estimates down, per step."""
     from scipy import stats
 
-    of = f"of mids every {every:g} seconds" if quoted else "of prints less their bounce"
+    of = f"of {'mids' if quoted else 'prints less their bounce'} every {every:g} s"
     root, steps, jumps = math.sqrt(step), found.seconds / step, len(found.jumps)
     estimates["market.volatility"] = Estimate(
         "market.volatility",

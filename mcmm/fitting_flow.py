@@ -22,7 +22,9 @@ Likelihood = Callable[[float, float, float, Sequence[float]], float]
 Rescaling = Callable[[float, float, float, Sequence[float]], "NDArray[np.float64]"]
 
 # A step that may be laid out as an array of steps; longer records are fitted in continuous time.
-_MOST_STEPS = 20_000_000
+_MOST_STEPS = 500_000
+# e-folding times after which an excitation is nothing beside rounding; those that overflow in no exponential.
+_FORGOTTEN, _STRETCH = 40.0, 500.0
 _TINY = 1e-12
 _USUAL_STEPS = 20.0
 # Contracts differ in their rates where chance would not have it so once in so many records.
@@ -164,7 +166,7 @@ def fit_arrivals(times: Sequence[NDArray[np.float64]], lengths: Sequence[float])
         method = "maximum likelihood of the model's arrivals by step (discrete-time Hawkes)"
         span = float(sum(steps))
     else:
-        records = list(zip(map(_spread, times), map(float, lengths), strict=True))
+        records = _Records([_spread(each) for each in times], lengths)
         rescale, likelihood = _continuous_gaps(records), _continuous(records)
         method = "maximum likelihood of the Hawkes process with an exponential kernel (Ozaki 1979)"
     mean = count / span
@@ -239,8 +241,9 @@ def _chances(tape: NDArray[np.float64], rate: float, n: float, tau: float) -> ND
     decay = math.exp(-1 / tau)
     rise = n * (1 - decay)
     excited = lfilter([0.0, rise], [1.0, -decay], tape)
-    fading = n * rate * decay ** np.arange(len(tape))
-    return np.clip(rate * (1 - n) + excited + fading, _TINY, 1 - _TINY)
+    begins = np.arange(min(len(tape), math.ceil(_FORGOTTEN * tau)))
+    excited[: len(begins)] += n * rate * decay**begins
+    return np.asarray(np.clip(rate * (1 - n) + excited, _TINY, 1 - _TINY))
 
 
 def _discrete(tapes: Sequence[NDArray[np.float64]]) -> Likelihood:
@@ -248,7 +251,8 @@ def _discrete(tapes: Sequence[NDArray[np.float64]]) -> Likelihood:
         total = 0.0
         for tape, share in zip(tapes, shares, strict=True):
             chance = _chances(tape, rate * share, n, tau)
-            total += float(np.log(np.where(tape > 0, chance, 1 - chance)).sum())
+            arrived = chance[tape > 0]
+            total += float(np.log1p(-chance).sum() + (np.log(arrived) - np.log1p(-arrived)).sum())
         return total
 
     return likelihood
@@ -285,56 +289,73 @@ def _spread(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.repeat(moments, count) + (rank + 0.5) / np.repeat(count, count) * resolution
 
 
-def _excitation(times: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Return sums over earlier events of exp(-beta (t_i - t_j)), in stretches that do not overflow."""
-    total = np.zeros(len(times))
-    stretch = np.floor((times - times[0]) * (beta / 500.0)).astype(np.int64)
-    starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-    carried, since = 0.0, times[0]
-    for begin, end in zip(starts, [*starts[1:], len(times)], strict=True):
-        here = times[begin:end]
-        carried *= math.exp(-beta * (here[0] - since))
-        grown = np.exp(beta * (here - here[0]))
-        summed = np.cumsum(grown)
-        total[begin:end] = (carried + summed - grown) / grown
-        carried, since = (carried + summed[-1]) / grown[-1], here[-1]
-    return total
+class _Records:
+    """Contracts' events in one row, so that a likelihood need not go contract by contract.
 
+    Parameters
+    ----------
+    times : sequence of ndarray
+        Of each contract, in order.
+    lengths : sequence of float
+        Of each.
+    """
 
-def _continuous(records: Sequence[tuple[NDArray[np.float64], float]]) -> Likelihood:
-    def likelihood(mean: float, n: float, tau: float, shares: Sequence[float]) -> float:
-        beta, total = 1 / tau, 0.0
-        for (times, length), share in zip(records, shares, strict=True):
-            rate, base = mean * share, mean * share * (1 - n)
-            fading = n * rate * tau * -math.expm1(-beta * length)
-            total -= base * length + fading
-            if len(times):
-                intensity = base + n * rate * np.exp(-beta * times) + n * beta * _excitation(times, beta)
-                total += float(np.log(np.maximum(intensity, _TINY)).sum())
-                total -= n * float(-np.expm1(-beta * np.maximum(length - times, 0.0)).sum())
+    def __init__(self, times: Sequence[NDArray[np.float64]], lengths: Sequence[float]) -> None:
+        counts = [len(each) for each in times]
+        self.contract = np.repeat(np.arange(len(counts)), counts)
+        self.times = np.concatenate([*times, np.empty(0)])
+        self.lengths = np.asarray(lengths, dtype=np.float64)
+        self.left = np.maximum(self.lengths[self.contract] - self.times, 0.0)
+        self.first = np.append(True, np.diff(self.contract) > 0)[: len(self.times)]
+        # Nothing of one contract excites another's: before its first event lies a gap without end.
+        self.gaps = np.where(self.first, np.inf, np.diff(self.times, prepend=0.0))
+
+    def excitation(self, beta: float) -> NDArray[np.float64]:
+        """Return each event's sum over earlier ones of exp(-beta (t_i - t_j)).
+
+        In stretches within which no exponential overflows; what is older than 40 e-folding times is nothing
+        beside rounding, so that longer gaps are cut to that.
+        """
+        total = np.zeros(len(self.times))
+        passed = np.cumsum(np.minimum(self.gaps * beta, _FORGOTTEN))
+        starts = np.flatnonzero(np.diff(np.floor(passed / _STRETCH), prepend=-1.0))
+        carried, since = 0.0, 0.0
+        for begin, end in zip(starts, [*starts[1:], len(passed)], strict=True):
+            here = passed[begin:end]
+            carried *= math.exp(since - here[0])
+            grown = np.exp(here - here[0])
+            summed = np.cumsum(grown)
+            total[begin:end] = (carried + summed - grown) / grown
+            carried, since = (carried + summed[-1]) / grown[-1], here[-1]
         return total
+
+
+def _continuous(records: _Records) -> Likelihood:
+    def likelihood(mean: float, n: float, tau: float, shares: Sequence[float]) -> float:
+        beta, rates = 1 / tau, mean * np.asarray(shares)
+        rate = rates[records.contract]
+        intensity = rate * (1 - n + n * np.exp(-beta * records.times)) + n * beta * records.excitation(beta)
+        due = rates * ((1 - n) * records.lengths - n * tau * np.expm1(-beta * records.lengths))
+        excited = -n * np.expm1(-beta * records.left)
+        return float(np.log(np.maximum(intensity, _TINY)).sum() - due.sum() - excited.sum())
 
     return likelihood
 
 
-def _continuous_gaps(records: Sequence[tuple[NDArray[np.float64], float]]) -> Rescaling:
+def _continuous_gaps(records: _Records) -> Rescaling:
     def rescale(mean: float, n: float, tau: float, shares: Sequence[float]) -> NDArray[np.float64]:
-        beta, found = 1 / tau, []
-        for (times, _), share in zip(records, shares, strict=True):
-            if len(times) < 2:
-                continue
-            rate, base = mean * share, mean * share * (1 - n)
-            # What an event has yet to excite is what stands in the excitation just after it.
-            gap = np.diff(times)
-            after = _excitation(times, beta)[:-1] + 1
-            fading = n * rate * tau * -np.diff(np.exp(-beta * times))
-            found.append(base * gap + fading - n * after * np.expm1(-beta * gap))
-        return np.concatenate(found) if found else np.empty(0)
+        beta, rate = 1 / tau, mean * np.asarray(shares)[records.contract]
+        within = np.flatnonzero(~records.first)
+        gap, now = records.gaps[within], records.times[within]
+        # What an event has yet to excite is what stands in the excitation just after it.
+        after = records.excitation(beta)[within - 1] + 1
+        fading = -n * tau * np.exp(-beta * (now - gap)) * np.expm1(-beta * gap)
+        return rate[within] * ((1 - n) * gap + fading) - n * after * np.expm1(-beta * gap)
 
     return rescale
 
 
-def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
+def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides | None:
     """Fit who repeats the last taker's side, and who buys otherwise.
 
     Parameters
@@ -344,10 +365,10 @@ def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
 
     Returns
     -------
-    Sides
-        P(buy | buy) = h + (1 - h) b and P(buy | sell) = (1 - h) b, so that h is the difference of the two
-        shares, which is the correlation of neighbours, and b follows; both are maximum likelihood, with
-        binomial errors.
+    Sides or None
+        None where no buy or no sale is followed by anything, or no side by the other. P(buy | buy) =
+        h + (1 - h) b and P(buy | sell) = (1 - h) b, so that h is the difference of the two shares, which is
+        the correlation of neighbours, and b follows; both are maximum likelihood, with binomial errors.
     """
     from scipy import stats
 
@@ -358,6 +379,8 @@ def fit_sides(sides: Sequence[NDArray[np.int64]]) -> Sides:
         np.add.at(pairs, (code[:-1], code[1:]), 1)
         np.add.at(triples, (code[:-2], code[1:-1], code[2:]), 1)
     rows = pairs.sum(axis=1)
+    if not rows.all() or pairs[0, 1] + pairs[1, 0] == 0:
+        return None
     after_sell, after_buy = pairs[:, 1] / np.maximum(rows, 1)
     noise = [
         share * (1 - share) / max(int(row), 1) for share, row in ((after_sell, rows[0]), (after_buy, rows[1]))

@@ -151,7 +151,7 @@ def sampling(contracts: Sequence[Prices], least: float, tick: float) -> float:
             for _, values in thinned(contracts, every)
         ]
         moves = np.concatenate(parts) if parts else np.empty(0)
-        if len(moves) < 4 * _LEAST or (moves == 0).mean() <= _STILL:
+        if len(moves) < 4 * _LEAST or (np.abs(moves) < tick / 4).mean() <= _STILL:
             return every
         every *= 2
 

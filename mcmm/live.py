@@ -28,7 +28,7 @@ from mcmm.session import Advanced, Session
 __all__ = ["Live", "Output", "Shown"]
 
 _AHEAD = 256  # messages read ahead of the quotes
-_WAITING = 10_000  # records and rows that may wait for the disk before a feed of our own does too
+_WAITING = 10_000  # records and rows that may wait for the disk before a patient bot does too
 _SIGNALS = ("SIGINT", "SIGTERM")
 _SIDES = {1: "buy", -1: "sell"}
 
@@ -87,21 +87,20 @@ class _Wanted(NamedTuple):
 class _Said:
     """What may be said once a record, if there is one, is in the journal."""
 
-    step: int
     record: dict[str, Any] | None
     lines: list[dict[str, Any]]
 
 
 @dataclass
 class Shown:
-    """What a view shows: the markets, the quotes they have, and the last fills."""
+    """What a view shows: markets, quotes, the last fills, and how many records wait for the disk."""
 
     bot: Bot
     states: dict[str, MarketState]
     quotes: dict[str, Quote]
     fills: deque[Fill]
     step: int = 0
-    synced: int = 0
+    waiting: int = 0
 
 
 class Live:
@@ -119,6 +118,9 @@ class Live:
         Write the orders that the quotes make (place, cancel) in place of the quotes.
     every : int
         Steps between two snapshots.
+    patient : bool
+        Wait for the disk rather than run ahead of it: for steps that come as fast as they go. Without it, of
+        snapshots that the disk is too slow for the newest is written.
     show : callable, optional
         Shown `Shown` a few times a second.
     tell : callable
@@ -133,11 +135,13 @@ class Live:
         *,
         orders_only: bool = False,
         every: int = 1000,
+        patient: bool = False,
         show: Callable[[Shown], object] | None = None,
         tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._session, self._bot, self._feed = session, session.bot, feed
         self._output, self._orders_only, self._every = output, orders_only, every
+        self._patient = patient
         self._show, self._tell = show, tell
         fills = deque((fill for done in session.replayed for fill in done.fills), maxlen=8)
         self.shown = Shown(self._bot, self._bot.states, {}, fills, self._bot.step)
@@ -203,8 +207,6 @@ class Live:
     async def _read(self) -> None:
         try:
             async for message in self._feed:
-                while not self._bot.outside and self._records.qsize() + self._rows.qsize() > _WAITING:
-                    await asyncio.sleep(0.001)
                 await self._messages.put(message)
         except asyncio.CancelledError:
             if not self.stopped:
@@ -216,6 +218,8 @@ class Live:
         if bot.outside and not bot.done:
             self._offer()
         while not bot.done and (message := await self._messages.get()) is not None:
+            while self._patient and self._behind():
+                await asyncio.sleep(0.001)
             if self.stopped:
                 continue
             if self._output is not None and self._output.broken:
@@ -254,7 +258,6 @@ class Live:
                     self._say(line)
             async with self._changed:
                 self._lines = self._session.journal.lines
-                self.shown.synced = batch[-1].step + 1 if batch else self.shown.synced
                 self._changed.notify_all()
 
     async def _log(self) -> None:
@@ -285,8 +288,10 @@ class Live:
 
     async def _view(self, show: Callable[[Shown], object]) -> None:
         while not self._over:
+            self.shown.waiting = self._session.lines - self._lines
             show(self.shown)
             await asyncio.sleep(0.2)
+        self.shown.waiting = 0
         show(self.shown)
 
     # What they do at a step.
@@ -349,11 +354,15 @@ class Live:
         if self._bot.outside:
             lines.append({"type": "ack", "seq": done.step})
         if done.record is not None:
-            self._records.put_nowait(_Said(done.step, done.record, lines))
+            self._records.put_nowait(_Said(done.record, lines))
         self._rows.put_nowait(done.rows)
         self._put += len(done.rows)
         if self._bot.step % self._every == 0:
             self._want()
+
+    def _behind(self) -> bool:
+        """Tell whether the disk has much to catch up with."""
+        return self._wanted is not None or self._records.qsize() + self._rows.qsize() > _WAITING
 
     def _want(self) -> None:
         """Have a snapshot of now written, in place of one that still waits."""
@@ -385,7 +394,7 @@ class Live:
         elif message.seq < step:
             fills = [_told(Fill(message.seq, *fill)) for fill in self._session.filled.get(message.seq, ())]
             line = {"type": "duplicate", "seq": message.seq, "expected": step, "fills": fills}
-            self._records.put_nowait(_Said(message.seq, None, [line]))  # behind what is still to be synced
+            self._records.put_nowait(_Said(None, [line]))  # behind what is still to be synced
         else:
             self._say({"type": "gap", "seq": message.seq, "expected": step})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcmm.scenario import Scenario
     from mcmm.tape import RecordedPath, Tape
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "maker_of", "replay"]
 
 # What a tape takes the place of, back to its default. The volatility that the maker reckons with stays.
 _OF_THE_MARKET: dict[str, Any] = {
@@ -31,6 +31,26 @@ _OF_THE_MARKET: dict[str, Any] = {
     "schedule.news": (),
     "schedule.pauses": (),
 }
+# What the maker would draw, in a path that has no randomness but its outcome's.
+_DRAWN = ("quoting.reference_noise", "recovery.disconnect_rate")
+
+
+def maker_of(scenario: Scenario) -> Scenario:
+    """Return a scenario without what a tape takes the place of; `RecordedPath.scenario` does the rest.
+
+    Raises
+    ------
+    InputError
+        If it has several markets, or a process without an outcome.
+    """
+    if scenario.markets:
+        raise InputError("scenario: must be of one market to be replayed: each contract is a path of it")
+    if not scenario.bounded:
+        raise InputError(
+            f"scenario: market.process must not be {scenario.market.process} to be replayed: a tape's prices "
+            "are chances"
+        )
+    return scenario.replace({**_OF_THE_MARKET, **dict.fromkeys(_DRAWN, 0.0)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,13 +141,7 @@ def replay(
     ScenarioError
         If a setting contradicts a replay.
     """
-    if scenario.markets:
-        raise InputError("scenario: must be of one market to be replayed: each contract is a path of it")
-    if not scenario.bounded:
-        raise InputError(
-            f"scenario: market.process must not be {scenario.market.process} to be replayed: a tape's prices "
-            "are chances"
-        )
+    maker = maker_of(scenario)
     names = list(contracts) if contracts is not None else list(tape.contracts.index)
     paths, short = [], 0
     for name in names:
@@ -139,7 +153,7 @@ def replay(
         raise InputError(
             f"{tape.source}: must have a contract with two prints, or with a quote before a print"
         )
-    maker = scenario.replace(_OF_THE_MARKET)
+    drawn = {name: scenario.get(name) for name in _DRAWN if scenario.get(name)}
     traced = {path.contract for path in paths[:traces]} if isinstance(traces, int) else set(traces)
     if strange := sorted(traced - {path.contract for path in paths}):
         raise InputError(f"traces: must be contracts that are replayed, got {strange[0]!r}")
@@ -174,7 +188,7 @@ def replay(
         | {
             "seconds": time.perf_counter() - started,
             "path_steps_per_second": steps / seconds,
-            "replay": _account(tape, paths, short, step, capture, merge)
+            "replay": _account(tape, paths, short, drawn, step, capture, merge)
             | {"prints": prints, "steps": steps, "events_per_second": prints / seconds},
         },
     )
@@ -183,18 +197,17 @@ def replay(
 
 def _printed(tape: Tape, name: str) -> bool:
     """Whether a contract has a print that there is a price before."""
-    times = tape.prints.loc[tape.prints["contract"] == name, "time"]
-    if len(times) != 1:
-        return len(times) > 1
-    quotes = tape.quotes
-    before = (quotes["contract"] == name) & quotes["mid"].notna() & (quotes["time"] < times.iloc[0])
-    return bool(before.any())
+    prints, quotes = tape.of(name)
+    if len(prints) != 1:
+        return len(prints) > 1
+    return bool((quotes["time"] < prints["time"].iloc[0]).any())
 
 
 def _account(
     tape: Tape,
     paths: Sequence[RecordedPath],
     short: int,
+    drawn: Mapping[str, float],
     step: float | None,
     capture: float,
     merge: bool,
@@ -206,6 +219,8 @@ def _account(
     notes = list(tape.notes)
     if extra := sum(path.extra_steps for path in paths):
         notes.append(f"{counted(extra, 'step')} beyond the clock's, for further prints of one interval.")
+    for name, value in drawn.items():
+        notes.append(f"{name} is {value:g} in the scenario and 0 in a replay, which draws nothing.")
     if short:
         notes.append(f"{counted(short, 'contract')} left out: no print after the first price.")
     if known < len(paths):
@@ -215,8 +230,8 @@ def _account(
         )
     return {
         "tape": tape.source,
-        "step": step,
-        "cut": "by event, a step a print" if step is None else f"by wall time, a step every {step:g} seconds",
+        **({} if step is None else {"step": step}),
+        "cut": "by event, a step a print" if step is None else f"by wall time, a step every {step:g} s",
         "capture": capture,
         "merged": merge,
         "contracts": [path.contract for path in paths],

@@ -221,8 +221,9 @@ class Session:
         run = given.identity(self.bot)
         if there is None:
             self._begin(run)
-        elif there["run"] != run:
+        elif there["run"] | {"log": there["log"]} != run | {"log": given.form}:
             differs = [name for name in run if there["run"].get(name) != run[name]]
+            differs += ["log"] * (there["log"] != given.form)
             raise StoreError(f"{directory}: belongs to another run; these differ: {', '.join(differs)}")
         self.journal = Journal(directory / "journal.jsonl")
         stack.callback(self.journal.close)

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -137,6 +138,28 @@ class Tape:
         """
         return replace(self, prints=_merged(self.prints))
 
+    def of(self, contract: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return one contract's prints, and its quotes that have a mid.
+
+        Raises
+        ------
+        InputError
+            If there is no such contract.
+        """
+        if contract not in self.contracts.index:
+            raise InputError(f"contract: must be one of the tape's, got {contract!r}")
+        prints, quotes = (rows.get(contract, np.empty(0, dtype=np.int64)) for rows in self._rows)
+        quoted = self.quotes.iloc[quotes]
+        return self.prints.iloc[prints], quoted[quoted["mid"].notna()]
+
+    @cached_property
+    def _rows(self) -> tuple[dict[str, NDArray[np.int64]], ...]:
+        """Where each contract's prints and quotes are, found once for all."""
+        return tuple(
+            {str(name): np.asarray(rows) for name, rows in frame.groupby("contract").indices.items()}
+            for frame in (self.prints, self.quotes)
+        )
+
     def cut(
         self, contract: str, *, step: float | None = None, capture: float = 1.0, merge: bool = False
     ) -> RecordedPath:
@@ -167,16 +190,13 @@ class Tape:
         InputError
             If there is no such contract, nothing to cut, or an argument is out of its range.
         """
-        if contract not in self.contracts.index:
-            raise InputError(f"contract: must be one of the tape's, got {contract!r}")
         if step is not None and not (1e-6 <= step <= 1e9):
             raise InputError(f"step: must be a number of seconds >= 1e-6 and <= 1e9, got {step:g}")
         if not 0 < capture <= 1:
             raise InputError(f"capture: must be > 0 and <= 1, got {capture:g}")
-        prints = self.prints[self.prints["contract"] == contract]
+        prints, quotes = self.of(contract)
         if merge:
             prints = _merged(prints)
-        quotes = self.quotes[(self.quotes["contract"] == contract) & self.quotes["mid"].notna()]
         times, prices = _nanoseconds(prints["time"]), prints["price"].to_numpy()
         fair = _Fair(_nanoseconds(quotes["time"]), quotes["mid"].to_numpy(), prices)
         # Nothing is known before the first quote or, without one before it, the first print.

@@ -199,17 +199,23 @@ class TestSides:
         # After a buy: 3 buys, 1 sale. After a sale: 1 buy, 2 sales.
         sides = np.array([1, 1, 1, 1, -1, -1, -1, 1])
         found = fit_sides([sides])
+        assert found is not None
         assert found.herding == pytest.approx(3 / 4 - 1 / 3)
         assert found.buy_fraction == pytest.approx((1 / 3) / (1 / 4 + 1 / 3))
         assert found.count == 7
         assert found.herding_error == pytest.approx(math.sqrt(3 / 16 / 4 + 2 / 9 / 3))
 
     def test_contracts_do_not_follow_each_other(self) -> None:
-        assert fit_sides([np.array([1, 1]), np.array([-1, -1, -1])]).count == 3
+        assert fit_sides([np.array([1, 1]), np.array([-1, -1, -1])]) is None
+        found = fit_sides([np.array([1, -1]), np.array([-1, -1, 1])])
+        assert found is not None
+        assert found.count == 3
 
     def test_a_memory_of_two_is_noticed(self) -> None:
         sides = np.tile([1, 1, -1, -1], 100)
-        assert fit_sides([sides]).p_value < 1e-6
+        found = fit_sides([sides])
+        assert found is not None
+        assert found.p_value < 1e-6
 
 
 class TestSizes:
@@ -444,3 +450,20 @@ def test_a_day_of_trades_is_fitted() -> None:
     assert len(tape.prints) > 25_000
     found = fit(tape, informed=0.0)
     assert abs(distances(found, scenario)["flow.clustering"]) < 3
+
+
+class TestThinTapes:
+    def rows(self, tmp_path: Path, rows: list[str]) -> Tape:
+        (tmp_path / "thin.csv").write_text("\n".join(["time,side,size,price,contract", *rows]) + "\n")
+        return read_tape(tmp_path / "thin.csv")
+
+    def test_takers_of_one_side_do_not_tell_of_herding(self, tmp_path: Path) -> None:
+        found = fit(self.rows(tmp_path, [f"{i},buy,{1 + i % 3},0.5,x" for i in range(40)]), step=0.5)
+        assert found.unknown["flow.herding"] == "takers are all of one side"
+        assert "flow.arrival_rate" in found.estimates
+        assert Scenario.loads(found.dumps()) == found.scenario
+
+    def test_orders_of_one_moment_do_not_tell_of_arrivals(self, tmp_path: Path) -> None:
+        rows = [f"0,{side},1,0.5,{contract}" for contract in range(20) for side in ("buy", "sell")]
+        with pytest.raises(InputError, match=r"tape: must have orders after the first of a contract"):
+            fit(self.rows(tmp_path, rows))

@@ -1,6 +1,7 @@
 """Replay: a maker's settings through a recorded market, in Python and by the command."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +93,14 @@ class TestReplay:
 
     def test_outcomes_that_are_drawn_follow_the_last_price(self, folder: Path) -> None:
         lines = [HEADER]
-        for place in range(400):
+        for place in range(150):
             lines += [
                 f"{place}a,T{place},1,2025-11-05T18:30:00Z,50,50,yes",
                 f"{place}b,T{place},1,2025-11-05T18:31:00Z,20,80,no",
             ]
         (folder / "many.csv").write_text("\n".join(lines))
         outcomes = replay(read_tape(folder / "many.csv"), SCENARIO, seed=3).simulation.paths["outcome"]
-        assert abs(outcomes.mean() - 0.2) < 3 * (0.2 * 0.8 / 400) ** 0.5
+        assert abs(outcomes.mean() - 0.2) < 3 * (0.2 * 0.8 / 150) ** 0.5
 
     def test_what_the_tape_replaces_need_not_be_taken_out_by_hand(self, tape: Tape) -> None:
         scenario = SCENARIO.replace(
@@ -114,6 +115,16 @@ class TestReplay:
         run = replay(tape, scenario, traces=["B"])
         assert run.simulation.scenario.risk.close_steps == 4
         assert run.trace["mid"].iloc[0] == 0.2
+
+    def test_what_the_maker_would_draw_is_left_out_and_said(self, tape: Tape) -> None:
+        scenario = SCENARIO.replace({"quoting.reference_noise": 0.01, "recovery.disconnect_rate": 0.1})
+        run = replay(tape, scenario)
+        np.testing.assert_array_equal(run.simulation.values, replay(tape, SCENARIO).simulation.values)
+        notes = run.simulation.provenance["replay"]["notes"]
+        assert (
+            "quoting.reference_noise is 0.01 in the scenario and 0 in a replay, which draws nothing." in notes
+        )
+        assert any(note.startswith("recovery.disconnect_rate is 0.1") for note in notes)
 
     def test_it_refuses(self, tape: Tape, folder: Path) -> None:
         markets = mcmm.Scenario.from_dict({"markets": [{"name": "x"}, {"name": "y"}]})
@@ -139,7 +150,7 @@ class TestCommand:
         assert found.exit_code == 0, found.output
         text = " ".join(found.output.split())
         assert "Replay of recorded prints, not a simulation: 2 contracts of tape.csv, 4 prints" in text
-        assert "cut by wall time, a step every 1 seconds" in text
+        assert "cut by wall time, a step every 1 s" in text
         assert "1 step beyond the clock's, for further prints of one interval." in text
         saved = Simulation.load(folder / "paths.parquet")
         assert saved.paths["fills"].tolist() == [2, 1]
@@ -155,6 +166,17 @@ class TestCommand:
             assert f'<section id="{section}"' in page
         assert "pnl_settled" in page
         assert "sums to $" in page or "sums to -$" in page
+
+    def test_a_row_a_contract_in_csv_says_what_it_is_beside(self, folder: Path) -> None:
+        for more in ([], ["--step", "60"]):
+            out = folder / "paths.csv"
+            arguments = ["replay", str(folder / "tape.csv"), str(folder / "maker.toml"), "--out", str(out)]
+            found = CliRunner().invoke(cli.app, [*arguments, *more])
+            assert found.exit_code == 0, found.output
+            assert len(pd.read_csv(out)) == 2
+            beside = tomllib.loads((folder / "paths.csv.toml").read_text())
+            assert beside["provenance"]["replay"]["contracts"] == ["A", "B"]
+            assert beside["provenance"]["replay"].get("step") == (60.0 if more else None)
 
     def test_a_tapes_name_is_no_markup(self, folder: Path) -> None:
         evil = folder / "<script>alert(1)<"
@@ -178,10 +200,6 @@ class TestCommand:
             ("--trace -1", "--trace: must be >= 0"),
             ("--seed -1", "--seed: must be >= 0"),
             ("--contract Z", "contract: must be one of the tape's, got 'Z'"),
-            (
-                "--set quoting.reference_noise=0.01",
-                "quoting.reference_noise: must be 0 with flow.model replay",
-            ),
         ],
     )
     def test_refuses(

@@ -36,7 +36,7 @@ def test_a_day_of_short_contracts_is_read(day: Tape) -> None:
 
 def test_each_window_is_a_path_from_its_first_price_to_its_outcome(day: Tape) -> None:
     scenario = Scenario.load(ROOT / "scenarios" / "polymarket_btc15m.toml")
-    run = mcmm.replay(day, scenario.replace({"quoting.reference_noise": 0.0}), step=1.0, capture=0.2)
+    run = mcmm.replay(day, scenario, step=1.0, capture=0.2)
     paths = run.simulation.paths
     assert len(paths) == 32
     np.testing.assert_array_equal(paths["outcome"], day.contracts["outcome"])
@@ -55,6 +55,17 @@ def test_one_accounts_trades_tell_the_price_and_not_the_flow(day: Tape) -> None:
     assert 0.06 < found.estimates["market.volatility"].value < 0.13
     sums, due = found.squared
     assert abs(sums.mean() - due.mean()) < 3 * sums.std() / len(sums) ** 0.5
+
+
+def test_the_shipped_scenario_is_what_the_fit_makes_of_the_recording() -> None:
+    base = Scenario.load(ROOT / "scenarios" / "kalshi_macro.toml")
+    found = mcmm.fit(read_tape(DATA / "fed_nochange_30min.csv", columns=FED), step=1.0, base=base)
+    shipped = Scenario.load(ROOT / "scenarios" / "fed_hour.toml")
+    assert shipped.flow == found.scenario.flow == base.flow
+    assert shipped.quoting == base.quoting
+    for name in ("volatility", "news_rate", "news_strength", "initial_probability"):
+        # The search for a maximum ends where the last digits no longer matter.
+        assert shipped.get(f"market.{name}") == pytest.approx(found.scenario.get(f"market.{name}"), rel=1e-3)
 
 
 def test_half_hourly_mids_are_a_tape() -> None:

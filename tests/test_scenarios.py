@@ -17,7 +17,7 @@ from mcmm.scenario import Scenario
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIOS = ROOT / "scenarios"
 DATA = ROOT.parent / "shared" / "data"
-NAMES = ("kalshi_macro", "polymarket_btc15m")
+NAMES = ("fed_hour", "kalshi_macro", "polymarket_btc15m")
 SOURCE = re.compile(r"# (measured|derived|venue|assumed)\b")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the recorded market data are not there")
 

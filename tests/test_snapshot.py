@@ -207,6 +207,11 @@ def test_runs_are_not_mixed_up(tmp_path: Path) -> None:
     ):
         pass
     with (
+        pytest.raises(StoreError, match="belongs to another run; these differ: log"),
+        Session(tmp_path, Given(Scenario.from_dict(BUSY), seed=7, form="csv"), resume=True),
+    ):
+        pass
+    with (
         Session(tmp_path, Given(Scenario.from_dict(BUSY), seed=7), resume=True),
         pytest.raises(StoreError, match="another bot"),
         Session(tmp_path, Given(Scenario.from_dict(BUSY), seed=7), resume=True),

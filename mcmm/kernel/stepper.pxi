@@ -117,6 +117,7 @@ cdef class Stepper:
             self.members[m].block = place_block(at, s, &self.members[m].windows)
             self.members[m].trace = NULL
             at += block_size(s)
+            self.booked[m] = 0
             self.calls.append(call_of(<Plan>self.plans[m], &self.members[m].windows))
             open_block(self.members[m].block, s, seed, path)
             open_windows(&self.members[m].windows, s)

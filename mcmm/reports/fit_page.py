@@ -17,6 +17,7 @@ from mcmm.fitting_price import Prices, squared_changes, thinned
 from mcmm.reports import numbers
 from mcmm.reports.layout import Column, print_table, say
 from mcmm.reports.recorded_page import Figure, Section, Table, axis, render
+from mcmm.tape_formats import counted
 from mcmm.tape_writing import tape_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ _POINTS = 400
 def print_fit(fit: Fit, console: Console) -> None:
     """Print a fit: a line for each setting, adverse selection, and what the tape does not tell."""
     tape = fit.tape
-    title = f"Fitted from {tape.source}: {len(tape.contracts):,} contracts, {len(tape.prints):,} prints, "
-    say(console, numbers.clean(f"{title}{len(tape.quotes):,} quotes, a step of {fit.step:g} s"), "bold")
+    held = [counted(len(tape.contracts), "contract"), counted(len(tape.prints), "print")]
+    held += [counted(len(tape.quotes), "quote"), f"a step of {fit.step:g} s"]
+    say(console, numbers.clean(f"Fitted from {tape.source}: {', '.join(held)}"), "bold")
     console.print()
     rows = list(fit.estimates.values())
     columns = [

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["replay_page", "write_replay_page"]
 
-# Points of a line; a longer path is thinned to so many, with its fills as they are.
+# Points of a line, or fills, of a contract that is drawn; more are thinned to so many.
 _MOST_POINTS = 4000
+# Steps of a contract that is drawn in time; one that is longer is in the tables alone.
+_LONGEST = 2_000_000
 _COLUMNS = (
     ("pnl_settled", 2), ("pnl_fair", 2), ("spread_pnl", 2), ("inventory_pnl", 2), ("fees", 2), ("fills", 0),
     ("volume", 0), ("max_inventory", 0), ("max_drawdown", 2), ("average_spread", 4), ("trips", 0),
@@ -167,15 +169,16 @@ def _spread(frame: pd.DataFrame) -> Section:
 
 def _in_time(tape: Tape, run: Replay, settled: Any, policy: object) -> Section:
     """Draw the contracts at the worst, the middle and the best settled pnl step by step."""
-    order = np.argsort(settled)
-    chosen = list(dict.fromkeys(int(order[place]) for place in (0, len(order) // 2, len(order) - 1)))
+    order = [place for place in np.argsort(settled) if run.paths[place].steps <= _LONGEST]
+    places = (0, len(order) // 2, len(order) - 1) if order else ()
+    chosen = list(dict.fromkeys(int(order[place]) for place in places))
     account = run.simulation.provenance["replay"]
     figures = []
     for place in chosen:
         name = run.paths[place].contract
         again = run.traces.get(name)
         if again is None:
-            step = None if account["step"] is None else float(account["step"])
+            step = float(account["step"]) if "step" in account else None
             again = replay(
                 tape,
                 run.simulation.scenario.replace({"flow.model": "takers"}),
@@ -226,7 +229,7 @@ def _path(place: str, name: str, times: Any, run: Simulation, settled: float) ->
             ("bought", "bid", "bought", 2, "triangle-up"),
             ("sold", "ask", "sold", 1, "triangle-down"),
         )
-        for here in (trace[column].to_numpy() > 0,)
+        for here in (_some(np.flatnonzero(trace[column].to_numpy() > 0)),)
     ]  # fmt: skip
     inventory = {
         "type": "scatter",
@@ -245,6 +248,11 @@ def _path(place: str, name: str, times: Any, run: Simulation, settled: float) ->
     }
     caption = f"{name}: settled pnl {numbers.money(settled)}"
     return Figure(place, caption, [*lines, *fills, inventory], axes, 430)
+
+
+def _some(places: Any) -> Any:
+    """Return at most so many of some places, evenly spaced."""
+    return places[:: max(1, -(-len(places) // _MOST_POINTS))]
 
 
 def _contracts(frame: pd.DataFrame) -> Table:

@@ -119,7 +119,7 @@ def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
     assert "warning: risk.breaker_action flatten: books the closing at the fair value" in err
     assert "note: step 0: the market: breaker tripped (volume), halted" in err
     again, err = drive("--resume", said=[{"seq": 1, "side": "buy", "size": 9}])
-    assert again[1]["ask_size"] == 0
+    assert {line["ask_size"] for line in again if line["type"] == "quote"} == {0}
     assert "fill" not in [line["type"] for line in again]
     assert "note: the market: still halted by a breaker" in err
     cleared, err = drive("--resume", "--reset-breaker", said=[{"seq": 2, "side": "buy", "size": 2}])

@@ -379,7 +379,7 @@ def _note_prices(
         found.p_value,
         found.count,
     )
-    test = stats.kstest(found.jump_clocks, "uniform") if jumps >= 5 else None
+    test = stats.kstest(found.jump_clocks, "uniform") if jumps else None
     threshold = f"moves beyond a threshold on bipower and quasi-likelihood (Mancini 2009) {of}"
     estimates["market.news_rate"] = Estimate(
         "market.news_rate",

@@ -179,6 +179,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         ],
         "portfolio": {"correlation": 0.6, "exposure_limit": 25.0, "drawdown_limit": 1.5},
     },
+    "book": {
+        "steps": 50,
+        "venue": "book",
+        "market": {"volatility": 0.05, "news_rate": 0.02, "news_strength": 0.2},
+        "flow": {"arrival_rate": 0.5, "clustering": 0.2, "herding": 0.3, "informed_fraction": 0.3},
+        "quoting": {"base_spread": 0.02, "quote_size": 6, "reference_weight": 0.3, "inventory_shade": 0.01},
+        "fees": {"maker_rate": 0.0175, "rounding": 0.01},
+        "risk": {"inventory_limit": 30, "drawdown_limit": 1.0, "breaker_action": "pause", "pause_steps": 7},
+        "recovery": {"disconnect_rate": 0.03, "outage_steps": 4},
+        "book": {
+            **{"activity": 0.2, "warmup_steps": 5, "passive_fraction": 0.3, "cancel_latency": 2},
+            **{"place_latency": 1, "join_only": True},
+        },
+    },
 }
 
 ORDERS = pd.DataFrame(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import oracle_numbers as numbers
 import oracle_venue
+import panel
 import pytest
 from cases import one_of
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +20,7 @@ from test_oracle import same
 import mcmm
 from mcmm.metrics import BOOK_NAMES, NAMES
 
+ROOT = Path(__file__).parents[1]
 LEAST = 5  # scenarios in which each of the below has to act
 WANTED = [
     *(
@@ -150,6 +153,25 @@ def test_core_is_the_oracle() -> None:
 
     each()
     assert {name: acted[name] for name in WANTED if acted[name] < LEAST} == {}
+
+
+def test_the_panel() -> None:
+    """So that what is frozen is what the pages say."""
+    scenario = mcmm.Scenario.from_dict(panel.SCENARIOS["book"])
+    assert len(compare(scenario, panel.SEED, 2**40 + 7, (0, 63, 64))) > 10
+
+
+@pytest.mark.parametrize("name", ["kalshi_macro", "polymarket_btc15m"])
+@pytest.mark.parametrize("rule", ["queue", "through"])
+def test_measured_scenarios(name: str, rule: str) -> None:
+    """Their sizes, fees and makers among others in a book: of hundreds of contracts, not of one."""
+    measured = mcmm.Scenario.load(ROOT / "scenarios" / f"{name}.toml")
+    book = {"book.fill_rule": rule, "book.join_only": True, "book.warmup_steps": 10, "book.activity": 0.5}
+    came_about = compare(
+        measured.replace({"venue": "book", "steps": 80, "risk.close_steps": 0} | book), 5, 7, (0, 65)
+    )
+    assert "fill by the flow" in came_about
+    assert any(f"filled from {place}" in came_about for place in oracle_venue.PLACES[1:])
 
 
 # ---- what holds in any book, event by event

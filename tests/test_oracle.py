@@ -204,7 +204,8 @@ def test_core_is_the_oracle_in_replay() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in panel.SCENARIOS if name != "portfolio" and name not in panel.POLICIES]
+    "name",
+    [name for name in panel.SCENARIOS if name not in ("portfolio", "book") and name not in panel.POLICIES],
 )
 def test_the_panel(name: str) -> None:
     """So that what is frozen is what the pages say."""

@@ -211,8 +211,8 @@ cdef void let_flow(
     # Literals, so that loops over the levels have a length that is known when they are compiled.
     if watched:
         flow_events(w, s, t, step, label, active, left, True, BOOK_LEVELS)
-    elif w.book.levels <= 8:
-        flow_events(w, s, t, step, label, active, left, False, 8)
+    elif w.book.levels <= 5:
+        flow_events(w, s, t, step, label, active, left, False, 5)
     else:
         flow_events(w, s, t, step, label, active, left, False, BOOK_LEVELS)
 

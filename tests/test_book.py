@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mcmm
-from mcmm.errors import InputError, ScenarioError
+from mcmm.errors import ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.reports import numbers
 
@@ -138,11 +138,6 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"<td>{numbers.fixed(fills / steps, numbers.decimals([fills / steps], 3))}</td>" in text
     checked = mcmm.verify(tmp_path / "run")
     assert (checked.differences, checked.damaged) == ((), ())
-
-
-def test_a_bot_is_not_in_a_book_yet() -> None:
-    with pytest.raises(InputError, match=r"scenario\.venue: must be quote for a bot"):
-        mcmm.Bot(scenario())
 
 
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:

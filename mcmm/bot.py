@@ -448,6 +448,7 @@ class ExecutionEngine:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
+        self._traded = -1
 
     def trade(self, orders: Mapping[str, Order] | None = None) -> list[Fill]:
         """Let this step's takers trade, and tell the makers of their fills.
@@ -465,16 +466,20 @@ class ExecutionEngine:
         Raises
         ------
         InputError
-            If an order is not one, or is given to a bot that has takers of its own. Nothing has traded then.
+            If an order is not one, or is given to a bot that has takers of its own, or the step has had its
+            takers or a fill. Nothing has traded then.
         """
         bot = self._bot
         if orders and not bot.outside:
             raise InputError("orders: must be given to a bot whose takers come from outside, got some")
         bot._begin_step()
+        if self._traded == bot.step or any(bot._core.booked_fills(m._place) for m in bot.makers.values()):
+            raise InputError(f"trade: a step has its takers once, and step {bot.step} has had them")
         rows = {market: bot._row_of(market, order) for market, order in (orders or {}).items()}
         if bot._tables is not None:
             for market, row in rows.items():
                 bot._tables[market][:, bot.step] = row
+        self._traded = bot.step
         fills = []
         for maker in bot.makers.values():
             for side, size in bot._core.match(maker._place):

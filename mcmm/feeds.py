@@ -182,12 +182,18 @@ def _order(told: Any) -> Order:
     if not isinstance(side, int) or isinstance(side, bool) or side not in (-1, 0, 1):
         raise InputError(f"order.side: must be buy, sell, 1 or -1, got {side!r}")
     size = told.get("size", 0)
-    for name in ("limit", "fair"):
-        value = told.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InputError(f"order.{name}: must be a number, got {value!r}")
+    limit, fair = _number(told, "limit"), _number(told, "fair")
     if side and (not isinstance(size, int) or isinstance(size, bool)):
         raise InputError(f"order.size: must be a whole number, got {size!r}")
-    if not side and (size or told.get("limit") is not None):
+    if not side and (size or limit is not None):
         raise InputError("order.side: must be given with a size or a limit")
-    return Order(side, size, told.get("limit"), told.get("fair"))
+    return Order(side, size, limit, fair)
+
+
+def _number(told: Mapping[str, Any], name: str) -> float | None:
+    value = told.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise InputError(f"order.{name}: must be a number, got {value!r:.40}")
+    return float(value)

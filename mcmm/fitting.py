@@ -119,12 +119,14 @@ def fit(
             unknown["flow.herding"] = unknown["flow.noise_buy_fraction"] = "takers are all of one side"
         law = fit_sizes(np.concatenate([size for _, _, size, _ in prints]), sizes)
         _note_flow(arrivals, sides, law, informed, estimates, notes)
-    volatility, every = _volatility(prints, mids, step, tick)
+    sampled, half, every = _sampled(prints, mids, step, tick)
+    volatility = fit_volatility(sampled, tick, half)
     if volatility is None:
         unknown["market.volatility"] = unknown["market.news_rate"] = "too few prices within the range"
         unknown["market.news_strength"] = unknown["market.news_rate"]
     else:
         _note_prices(volatility, step, bool(any(len(each.times) for each in mids)), every, estimates, unknown)
+        _note_growth(sampled, tick, half, notes)
     if not estimates:
         raise InputError(
             f"{tape.source}: must have at least {_LEAST_ORDERS} orders or 30 prices to be fitted"
@@ -317,18 +319,40 @@ def _sides(sides: Sides, informed: float, notes: list[str]) -> list[Estimate]:
     ]
 
 
-def _volatility(
+def _sampled(
     prints: Sequence[Record], mids: Sequence[Prices], step: float, tick: float
-) -> tuple[Volatility | None, float]:
-    """Fit the price's way from mids where there are any, else from prints without their bounce."""
-    if any(len(each.times) > 1 for each in mids):
-        every = sampling(mids, step, tick)
-        return fit_volatility(thinned(mids, every), tick), every
-    plain = [bounced(Prices(times, price), side) for times, side, _, price in prints if len(times) > 1]
-    half = max((each for _, each in plain), default=0.0)
-    series = [prices for prices, _ in plain]
+) -> tuple[list[Prices], float, float]:
+    """Return prices to fit from, the half-spread that was taken out of them, and the seconds between them.
+
+    Mids where there are any, else prints without their bounce.
+    """
+    series, half = list(mids), 0.0
+    if not any(len(each.times) > 1 for each in mids):
+        plain = [bounced(Prices(times, price), side) for times, side, _, price in prints if len(times) > 1]
+        series, half = [prices for prices, _ in plain], max((each for _, each in plain), default=0.0)
     every = sampling(series, step, tick)
-    return fit_volatility(thinned(series, every), tick, half), every
+    return thinned(series, every), half, every
+
+
+def _note_growth(sampled: Sequence[Prices], tick: float, half: float, notes: list[str]) -> None:
+    """Say where volatility is another at the end of records than at their beginning."""
+    parts = []
+    for low, high in ((0.0, 1 / 3), (2 / 3, 1.0)):
+        cut = []
+        for times, values in sampled:
+            here = (times >= low * times[-1]) & (times <= high * times[-1]) if len(times) else slice(0)
+            cut.append(Prices(times[here], values[here]))
+        parts.append(fit_volatility(cut, tick, half))
+    early, late = parts
+    if early is None or late is None:
+        return
+    apart = (late.volatility - early.volatility) / math.hypot(late.error, early.error)
+    if abs(apart) > 3:
+        notes.append(
+            "Volatility is not constant: in the last third of records it is "
+            f"{late.volatility / early.volatility:.2f} times that of the first. Where it grows towards the "
+            "end, market.process threshold may fit better."
+        )
 
 
 def _note_prices(
@@ -348,13 +372,14 @@ def _note_prices(
         "market.volatility",
         found.volatility * root,
         found.error * root,
-        f"quasi-likelihood of a walk under noise (Ait-Sahalia, Mykland and Zhang 2005; Xiu 2010) {of}",
+        f"quasi-likelihood of a walk under noise (Ait-Sahalia, Mykland and Zhang 2005; Xiu 2010) {of}; "
+        f"realised, with the noise, {found.realised * root:.3g}",
         "Kolmogorov-Smirnov distance of whitened moves from the normal law",
         found.distance,
         found.p_value,
         found.count,
     )
-    test = stats.kstest(found.jump_clocks, "uniform") if jumps >= 5 else None
+    test = stats.kstest(found.jump_clocks, "uniform") if jumps else None
     threshold = f"moves beyond a threshold on bipower and quasi-likelihood (Mancini 2009) {of}"
     estimates["market.news_rate"] = Estimate(
         "market.news_rate",

@@ -23,7 +23,7 @@ Rescaling = Callable[[float, float, float, Sequence[float]], "NDArray[np.float64
 
 # A step that may be laid out as an array of steps; longer records are fitted in continuous time.
 _MOST_STEPS = 500_000
-# e-folding times after which an excitation is nothing beside rounding; those that overflow in no exponential.
+# e-folding times after which an excitation is nothing beside rounding, and those that do not overflow.
 _FORGOTTEN, _STRETCH = 40.0, 500.0
 _TINY = 1e-12
 _USUAL_STEPS = 20.0

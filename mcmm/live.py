@@ -304,6 +304,9 @@ class Live:
         if self._output is None:
             return
         seq = self._bot.step
+        for name, before in self.shown.states.items():
+            if before.halted and before.inventory:
+                self._say_unwound(seq, before, self._bot.makers[name].state)
         for name, quote in quotes.items():
             market = {"market": name} if name else {}
             if self._orders_only:
@@ -344,6 +347,11 @@ class Live:
         for name, state in done.states.items():
             if state.trips > before[name].trips:
                 self._tell(f"step {done.step}: {name or 'the market'}: {_tripped(state)}")
+                market = {"market": name} if name else {}
+                stops: dict[str, Any] = {"halted": state.halted, "pause": state.pause_left}
+                if state.trips == 1:  # only the first one's reason is kept
+                    stops["reason"] = state.halt_reason
+                self._say({"type": "trip", "seq": done.step, **market, **stops, "trips": state.trips})
         for fill in done.fills if self._orders_only else ():
             key = (fill.market, "sell" if fill.side > 0 else "buy")
             price, size = self._resting[key]
@@ -397,6 +405,14 @@ class Live:
             self._records.put_nowait(_Said(None, [line]))  # behind what is still to be synced
         else:
             self._say({"type": "gap", "seq": message.seq, "expected": step})
+
+    def _say_unwound(self, seq: int, before: MarketState, after: MarketState) -> None:
+        """Tell of a position that flatten closed."""
+        closed = before.inventory - after.inventory
+        if closed:
+            fill = Fill(seq, before.market, -1 if closed > 0 else 1, abs(closed), 0.0)
+            price = (after.cash - before.cash) / closed
+            self._say({"type": "unwind", "seq": seq, **_told(fill), "price": price})
 
     def _say_end(self) -> None:
         self._say({"type": "end", "seq": self._bot.step, "done": self._bot.done, **self._bot.metrics()})

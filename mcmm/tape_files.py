@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows", "read_rows"]
 
+_SHOWN = 12
 _JSON_LINES = (".jsonl", ".ndjson")
 # A number for a time is in seconds, milli-, micro- or nanoseconds since 1970, by its size: 1e11 s is in 5138.
 _UNITS = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
@@ -47,11 +48,17 @@ class Rows:
         missing = [name for name in columns if name not in self.frame.columns]
         if missing:
             also = f" (and may have {', '.join(optional)})" if optional else ""
-            got = ", ".join(map(str, self.frame.columns)) or "none"
             raise InputError(
-                f"{self.path}: must have the columns {', '.join(columns)}{also}, got {got}; "
+                f"{self.path}: must have the columns {', '.join(columns)}{also}, got {self.columns}; "
                 f"missing: {', '.join(missing)}"
             )
+
+    @property
+    def columns(self) -> str:
+        """The columns' names, for a message: the first dozen."""
+        names = list(map(str, self.frame.columns))
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return (", ".join(names[:_SHOWN]) or "none") + more
 
     def has(self, column: str) -> bool:
         """Whether the file has the column."""
@@ -173,7 +180,7 @@ def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> Rows:
     for name, own in (columns or {}).items():
         if own not in frame.columns:
             raise InputError(
-                f"{path}: must have the column {own} (for {name}), got {', '.join(frame.columns)}"
+                f"{path}: must have the column {own} (for {name}), got {Rows(path, frame).columns}"
             )
     if columns:
         frame = frame.assign(**{name: frame[own] for name, own in columns.items()})

@@ -88,7 +88,8 @@ def format_of(rows: Rows) -> str:
             return name
     known = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in FORMATS.items())
     raise InputError(
-        f"{rows.path}: must have the columns of a known format ({known}), got {', '.join(rows.frame.columns)}"
+        f"{rows.path}: must have the columns of a known format ({known}), some of them perhaps under a name "
+        f"of its own (--column time=OWN), got {rows.columns}"
     )
 
 

@@ -245,6 +245,38 @@ def test_only_a_reset_clears_a_breaker(action: str, mark: str) -> None:
     assert (after.trips, after.halt_reason, after.peak) == (state.trips, state.halt_reason, state.peak)
 
 
+def test_a_reset_clears_the_portfolio_breaker_too() -> None:
+    markets = [{"name": "one"}, {"name": "two"}]
+    scenario = Scenario(
+        steps=60, markets=markets, portfolio={"drawdown_limit": 0.4}, recovery={"ramp_steps": 0}
+    )
+    bot = Bot(scenario, outside=True)
+    engine = ExecutionEngine(bot)
+    while not all(state.halted for state in bot.states.values()):
+        engine.trade({"one": Order(1, 10)})
+        states = bot.end_step()
+    assert {state.halt_reason for state in states.values()} == {"portfolio_drawdown"}
+    assert bot.portfolio("trips") == 1.0
+    assert engine.trade({"one": Order(1, 10)}) == []
+    bot.end_step()
+    bot.reset_breakers()
+    assert engine.trade({"two": Order(1, 1)}) != []
+    assert not any(state.halted for state in bot.end_step().values())
+    assert bot.portfolio("trips") == 1.0
+
+
+def test_a_step_has_its_takers_once() -> None:
+    bot, engine = outside()
+    assert engine.trade() == []
+    with pytest.raises(InputError, match="trade: a step has its takers once, and step 0 has had them"):
+        engine.trade({"": Order(1, 1)})
+    bot.end_step()
+    bot.maker.on_fill(1, 1, bot.maker.quote().ask)
+    with pytest.raises(InputError, match="trade: a step has its takers once, and step 1 has had them"):
+        engine.trade({"": Order(1, 1)})
+    assert bot.end_step()[""].inventory == -1
+
+
 def reloaded_outside(bot: Bot) -> Bot:
     fresh = Bot(bot.scenario, outside=True)
     fresh.load(from_json(json.loads(to_json(bot.state()))))

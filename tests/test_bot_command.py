@@ -113,18 +113,33 @@ def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
 
     limits = ["--set", "risk.volume_limit=5", "--set", "risk.breaker_action=flatten"]
     first, err = drive("maker.toml", *limits, "--feed", "stdin", said=[{"seq": 0, "side": "buy", "size": 9}])
-    assert [line["type"] for line in first] == ["ready", "quote", "quote", "fill", "ack", "end"]
-    assert first[2]["ask_size"] == 0
+    told = ["ready", "quote", "trip", "unwind", "quote", "fill", "ack", "end"]
+    assert [line["type"] for line in first] == told
+    assert first[4]["ask_size"] == 0
     assert "warning: risk.breaker_action flatten: books the closing at the fair value" in err
     assert "note: step 0: the market: breaker tripped (volume), halted" in err
     again, err = drive("--resume", said=[{"seq": 1, "side": "buy", "size": 9}])
-    assert again[1]["ask_size"] == 0
+    assert {line["ask_size"] for line in again if line["type"] == "quote"} == {0}
     assert "fill" not in [line["type"] for line in again]
     assert "note: the market: still halted by a breaker" in err
     cleared, err = drive("--resume", "--reset-breaker", said=[{"seq": 2, "side": "buy", "size": 2}])
     assert "note: BREAKERS RESET: halts and pauses are cleared" in err
     assert "fill" in [line["type"] for line in cleared]
     assert '"kind":"reset","step":2' in (folder / "run" / "journal.jsonl").read_text()
+
+
+def test_the_driver_of_the_page_drives_it(folder: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "bot.md").read_text("utf-8")
+    code = next(block for block in page.split("```python\n")[1:] if "subprocess" in block).split("```")[0]
+    assert '["mcmm", "bot"' in code
+    code = code.replace('["mcmm", "bot"', f'[{sys.executable!r}, "-m", "mcmm", "bot"')
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 20
+    assert lines[0] == "0 buy 1 @ 0.52"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert again.stdout == ""
+    assert "note: resumed: 20 steps from a snapshot" in again.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

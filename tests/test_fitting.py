@@ -319,6 +319,18 @@ class TestFit:
         # The informed do not herd: those who may have to herd the more.
         assert found.estimates["flow.herding"].value == pytest.approx(found.sides.herding / 0.85)  # type: ignore[union-attr]
 
+    def test_volatility_that_grows_is_said(self) -> None:
+        grown = Scenario.from_dict(
+            {
+                "steps": 900,
+                "market": {"process": "threshold", "tick_size": 0.001},
+                "flow": {"arrival_rate": 0.1},
+            }
+        )
+        notes = fit(written(grown, paths=12)).notes
+        assert any("Volatility is not constant" in note and "threshold" in note for note in notes)
+        assert fit(written(known(2), seed=2)).notes == ()
+
     def test_prints_alone(self) -> None:
         scenario = known(4)
         tape = written(scenario, seed=4)

@@ -133,6 +133,24 @@ def test_a_conversation(tmp_path: Path) -> None:
     assert session.bot.metrics()["trips"] == 1
 
 
+def test_a_driver_is_told_of_trips_and_of_what_flatten_closes(tmp_path: Path) -> None:
+    scenario = SMALL.replace({"risk.breaker_action": "flatten"})
+    said = [
+        {"seq": 0, "side": "sell", "size": 10, "fair": 0.4},
+        {"seq": 1},
+        {"seq": 2, "side": "buy", "size": 1},
+    ]
+    heard, _, session = run(tmp_path, Given(scenario, feed="stdin"), said)
+    told = [line for line in heard.lines if line["type"] in ("trip", "unwind", "fill")]
+    assert told == [
+        {"type": "trip", "seq": 0, "halted": True, "pause": 0, "reason": "volume", "trips": 1},
+        {"type": "unwind", "seq": 1, "side": "sell", "size": 10, "price": pytest.approx(0.39)},
+        {"type": "fill", "seq": 0, "side": "sell", "size": 10, "price": 0.48},
+    ]
+    assert session.bot.maker.state.inventory == 0
+    assert session.bot.maker.state.cash == pytest.approx(3.9 - 4.8)
+
+
 def test_every_order_that_is_placed_is_the_quotes(tmp_path: Path) -> None:
     quotes, _, _ = run(tmp_path / "quotes", Given(TWO, seed=7))
     orders, _, _ = run(tmp_path / "orders", Given(TWO, seed=7), orders_only=True)
@@ -325,6 +343,8 @@ def test_the_log_goes_back_to_a_step_and_drops_half_a_record(tmp_path: Path, for
         ('{"seq": 3, "side": "buy", "size": 1.5}', "order.size: must be a whole number, got 1.5"),
         ('{"seq": 3, "size": 1}', "order.side: must be given with a size or a limit"),
         ('{"seq": 3, "side": "buy", "size": 1, "limit": "x"}', "order.limit: must be a number, got 'x'"),
+        ('{"seq": 3, "fair": 1' + "0" * 400 + "}", "order.fair: must be a number, got 1" + "0" * 39),
+        ('{"seq": 3, "side": "buy", "size": 1, "limit": NaN}', "order.limit: must be a number, got nan"),
         ('{"seq": 3, "price": 1}', "order: must be of side, size, limit and fair, got price"),
         (
             '{"seq": 3, "orders": {"fed": {}}}',

@@ -53,6 +53,7 @@ def test_one_accounts_trades_tell_the_price_and_not_the_flow(day: Tape) -> None:
     assert "flow.arrival_rate" in found.unknown
     # Measured elsewhere, at one second and in parts of the window: 0.070, 0.085 and 0.124.
     assert 0.06 < found.estimates["market.volatility"].value < 0.13
+    assert any("Volatility is not constant" in note for note in found.notes)
     sums, due = found.squared
     assert abs(sums.mean() - due.mean()) < 3 * sums.std() / len(sums) ** 0.5
 

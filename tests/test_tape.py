@@ -2,12 +2,15 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mcmm
 from mcmm.errors import InputError
@@ -371,3 +374,91 @@ class TestCut:
         assert run.trace["bought"].tolist() == [0, 0, 0, 0, 5]
         assert run.paths["notional"].tolist() == [pytest.approx(7 * 0.52 + 5 * 0.48)]
         assert run.trace["probability"].tolist() == [0.50, 0.51, 0.52, 0.55, 0.49]
+
+
+def cut_slowly(
+    prints: list[tuple[int, int, int, float]], quotes: list[tuple[int, float]], step: int | None
+) -> tuple[float, list[tuple[int, int, float, float]]]:
+    """The cut once more, event by event: the first fair value, and each step's order and next value."""
+    quoted = bool(quotes) and (not prints or quotes[0][0] < prints[0][0])
+    begin = quotes[0][0] if quoted else prints[0][0]
+    traded = prints if quoted else prints[1:]
+    steps: list[list[Any]] = []  # when it begins, when it ends, its print
+    if step is None:
+        steps = [[time, None, place] for place, (time, *_) in enumerate(traded)]
+    else:
+        last = max([time for time, *_ in prints] + [time for time, _ in quotes])
+        for interval in range((last - begin) // step + 1):
+            start = begin + interval * step
+            here = [place for place, row in enumerate(traded) if start <= row[0] < start + step]
+            steps.append([start, None, here[0] if here else None])
+            steps += [[traded[place][0], None, place] for place in here[1:]]
+    for one, other in pairwise(steps):
+        one[1] = other[0]
+    if step is not None:
+        steps[-1][1] = begin + ((last - begin) // step + 1) * step
+    moments = {time for time, *_ in traded}
+
+    def known(end: int | None, seen: int) -> float:
+        # What is quoted at a print's own moment may be what the print left behind.
+        before = [
+            mid
+            for time, mid in quotes
+            if end is None or time < end or (step and time == end and end not in moments)
+        ]
+        if before:
+            return before[-1]
+        prior = (prints if quoted else prints[1:])[: seen + 1]
+        return prior[-1][3] if prior else (quotes[0][1] if quoted else prints[0][3])
+
+    first = quotes[0][1] if quoted else prints[0][3]
+    if step is None and quoted:
+        first = [mid for time, mid in quotes if time < traded[0][0]][-1]
+    rows, seen = [], -1
+    for _, end, place in steps:
+        seen = seen if place is None else place
+        side, size, price = traded[place][1:] if place is not None else (0, 0, 0.0)
+        rows.append((side, size, price, known(end, seen)))
+    return first, rows
+
+
+times = st.integers(0, 40)
+prices = st.integers(1, 99).map(lambda cents: cents / 100)
+
+
+@given(
+    prints=st.lists(
+        st.tuples(times, st.sampled_from([-1, 1]), st.integers(1, 9), prices), min_size=2, max_size=12
+    ),
+    quotes=st.lists(st.tuples(times, prices), max_size=8),
+    step=st.sampled_from([None, 1, 3, 7, 100]),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_cut_is_what_it_is_event_by_event(
+    prints: list[tuple[int, int, int, float]], quotes: list[tuple[int, float]], step: int | None
+) -> None:
+    prints, quotes = (sorted(rows, key=lambda row: row[0]) for rows in (prints, quotes))  # type: ignore[assignment]
+
+    def moments(rows: list[Any]) -> pd.DatetimeIndex:
+        return pd.to_datetime([row[0] * 10**9 for row in rows], utc=True)
+
+    table = pd.DataFrame([row[1:] for row in prints], columns=["side", "size", "price"])
+    table.insert(0, "contract", "x")
+    table.insert(1, "time", moments(prints))
+    mids = pd.DataFrame({"contract": "x", "time": moments(quotes), "mid": [mid for _, mid in quotes]})
+    contracts = pd.DataFrame({"outcome": [NAN], "outcome_from": [""]}, index=["x"])
+    tape = Tape("made", table, mids, contracts, own_trades=False, notes=())
+    path = tape.cut("x", step=step)
+    first, rows = cut_slowly(prints, quotes, step)
+    assert path.initial_probability == first
+    assert path.steps == len(rows)
+    found = path.orders.set_index("step")
+    fair = first
+    for place, (side, size, price, after) in enumerate(rows):
+        if side or after != fair:
+            row = found.loc[place]
+            assert row["fair"] == after
+            assert (row["side"], row["size"], row["limit"]) == ((side, size, price) if side else (1, 1, 0.0))
+        else:
+            assert place not in found.index
+        fair = after

@@ -39,6 +39,7 @@ from mcmm.session import Given, Session
 SEED = 20_261_126
 STEPS = 600
 KILLS_A_RUN = 4
+FORMS = {"simulated": "jsonl", "stdin": "csv", "ramped": "parquet"}
 KEYS = ("market", "side", "size", "price")
 
 MARKETS = {
@@ -128,7 +129,9 @@ def live(kind: str, run: int, directory: Path, source: int, sink: int) -> None:
 
     async def main() -> None:
         scenario, feed = SCENARIOS[kind], "stdin" if kind == "stdin" else "simulated"
-        with Session(directory, Given(scenario, seed=run, feed=feed), resume=True) as session:
+        with Session(
+            directory, Given(scenario, seed=run, feed=feed, form=FORMS[kind]), resume=True
+        ) as session:
             bot = session.bot
             messages = feeds.json_lines(source, bot.makers) if bot.outside else feeds.steps(bot.step, STEPS)
             output = Output(sink)
@@ -236,7 +239,7 @@ def check(kind: str, run: int, directory: Path, said: list[dict[str, Any]]) -> i
     assert end["fills"] == len(kept)
     signed = sum(fill["size"] * (-1 if fill["side"] == "buy" else 1) for fill in kept)
     assert end["final_inventory"] == signed, "the inventory is not that of the fills"
-    traced = pd.read_json(directory / "trace.jsonl", lines=True, precise_float=True)
+    traced = read_trace(directory / f"trace.{FORMS[kind]}")
     assert (traced.groupby("market")["step"].apply(list).map(lambda s: s == list(range(STEPS)))).all()
     if kind != "ramped":
         assert kept == fills, "the fills are not those of the undisturbed run"
@@ -247,6 +250,13 @@ def check(kind: str, run: int, directory: Path, said: list[dict[str, Any]]) -> i
         ):
             assert json.loads(line) == row, "the trace differs"
     return len(acknowledged)
+
+
+def read_trace(path: Path) -> pd.DataFrame:
+    """The log, of whatever form."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_json(path, lines=True, precise_float=True)
 
 
 def by_step(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mcmm
-from mcmm.errors import InputError, ScenarioError
+from mcmm.errors import ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.reports import numbers
 
@@ -165,11 +165,6 @@ def test_the_rates_of_the_flow_are_an_axis() -> None:
     study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points={"axes": axes})
     events = mcmm.sweep(study, jobs=1).summary["book_events.mean"]
     assert events.iloc[1] > 1.5 * events.iloc[0]
-
-
-def test_a_bot_is_not_in_a_book_yet() -> None:
-    with pytest.raises(InputError, match=r"scenario\.venue: must be quote for a bot"):
-        mcmm.Bot(scenario())
 
 
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:

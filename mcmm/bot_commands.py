@@ -345,11 +345,14 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
 
 def _print_summary(session: Session) -> None:
     """Print what the path reports, so far."""
+    from mcmm.metrics import HALT_REASONS
+
     bot = session.bot
     found = bot.metrics()
     typer.echo(f"{'steps':<24}{bot.step:,} of {bot.scenario.steps:,}")
     for name, value in found.items():
         if value == value and (not bot.scenario.markets or "." not in name):
-            typer.echo(f"{name:<24}{value:,.6g}")
+            shown = HALT_REASONS[int(value)] if name == "halt_reason" else f"{value:,.6g}"
+            typer.echo(f"{name:<24}{shown}")
     for name, state in bot.states.items() if bot.scenario.markets else ():
         typer.echo(f"{name:<24}pnl {state.pnl:+,.2f}, inventory {state.inventory:+d}, fills {state.fills:,}")

@@ -47,6 +47,7 @@ def test_it_runs_a_path_of_simulate_and_says_what_it_found(
     row = run.paths.iloc[0]
     assert f"{'fills':<24}{row['fills']}\n" in out
     assert f"{'pnl_settled':<24}{row['pnl_settled']:,.6g}\n" in out
+    assert f"{'halt_reason':<24}none\n" in out
     assert out.endswith("wrote bots/maker\n")
     trace = pd.read_csv("bots/maker/trace.csv")
     pd.testing.assert_frame_equal(trace, run.trace, check_exact=True, check_dtype=False)

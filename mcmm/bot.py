@@ -109,6 +109,8 @@ class MarketMaker:
             had its fill (one a step and market; with flow.model intensity the bid's, then the ask's).
         """
         where = f"on_fill{f' in {self.name}' if self.name else ''}"
+        if self._core.in_book(self._place):
+            raise InputError(f"{where}: must be left to the venue, an order book")
         if not self._core.quoted:
             raise InputError(f"{where}: must follow quote(), and step {self._bot.step} has no quote yet")
         if side not in (1, -1):
@@ -221,10 +223,6 @@ class Bot:
     ) -> None:
         if not isinstance(scenario, Scenario):
             raise InputError(f"scenario: must be a Scenario, got {type(scenario).__name__}")
-        if scenario.venue == "book":
-            raise InputError(
-                'scenario.venue: must be quote for a bot, which is not in an order book yet, got "book"'
-            )
         _whole("seed", seed, 0, 2**64 - 1)
         _whole("path", path, 0, 2**48 - 1)
         if orders is not None and outside:
@@ -482,6 +480,10 @@ class ExecutionEngine:
         self._traded = bot.step
         fills = []
         for maker in bot.makers.values():
+            if bot._core.in_book(maker._place):
+                filled = bot._core.trade(maker._place)
+                fills += [Fill(bot.step, maker.name, side, int(size), price) for side, size, price in filled]
+                continue
             for side, size in bot._core.match(maker._place):
                 quote = maker._offered()
                 price = quote.ask if side > 0 else quote.bid

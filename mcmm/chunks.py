@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from mcmm.errors import StoreError, StudyError
 from mcmm.metrics import NAMES
+from mcmm.venue import work
 
 if TYPE_CHECKING:
     from mcmm.study import Study
@@ -195,9 +196,9 @@ def plan(
     paths = study.paths if paths is None else paths
     costs = [paths * steps for steps in study.all_steps(chosen)]
     path_steps = sum(costs)
-    share = path_steps // _CHUNKS
-    largest = max(_LARGEST, min(share, _LARGEST_RANGE), path_steps // _CHUNKS_WANTED)
-    target = max(min(max(share, _SMALLEST), _LARGEST), path_steps // _CHUNKS_WANTED)
+    share, heavy = path_steps // _CHUNKS, work(study.metrics)
+    largest = max(_LARGEST // heavy, min(share, _LARGEST_RANGE // heavy), path_steps // _CHUNKS_WANTED)
+    target = max(min(max(share, _SMALLEST // heavy), _LARGEST // heavy), path_steps // _CHUNKS_WANTED)
     if max(path_steps // largest, len(chosen) * paths // most_rows) > _CHUNKS_AT_MOST:
         raise StudyError(
             f"paths: {len(chosen):,} points x {paths:,} paths are more than one study may have "

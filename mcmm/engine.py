@@ -25,6 +25,7 @@ from mcmm.plan import make_plan
 from mcmm.policies import Policy, policy_of
 from mcmm.scenario import Scenario
 from mcmm.simulation import SCHEMA_VERSION, Simulation
+from mcmm.venue import work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,8 @@ def simulate(
     shape = (paths, checkpoints, len(core.CHECKPOINT_COLUMNS))
     marks = np.empty((len(scenario.markets), *shape) if scenario.markets else shape)
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    _run(plan, seed, first_path, values, trace, marks, path_steps, cores() if jobs == -1 else jobs, progress)
+    size = max(_SLICE // (path_steps * work(scenario.columns)) // core.BLOCK, 1) * core.BLOCK
+    _run(plan, seed, first_path, values, trace, marks, size, cores() if jobs == -1 else jobs, progress)
     seconds = time.perf_counter() - clock
     return Simulation(
         scenario=scenario,
@@ -282,7 +284,7 @@ def _run(
     values: NDArray[np.float64],
     trace: NDArray[np.float64],
     checkpoints: NDArray[np.float64],
-    path_steps: int,
+    size: int,
     jobs: int,
     progress: Callable[[int, int], object] | None,
 ) -> None:
@@ -295,7 +297,6 @@ def _run(
         plan.run(seed, first_path + begin, values[:, begin:end], trace[..., begin:end, :, :], stop, kept)
         return end - begin
 
-    size = max(_SLICE // path_steps // core.BLOCK, 1) * core.BLOCK
     slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))
     running: set[Future[int]] = set()
     done = 0

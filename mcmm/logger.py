@@ -52,7 +52,7 @@ class Logger:
         self.path = self._directory / f"trace.{form}"
         self._file: BinaryIO | None = None
         self._part: list[Row] = []
-        self._lock = threading.Lock()  # a snapshot syncs while rows are written
+        self._lock = threading.Lock()  # a snapshot syncs, and another closes, while rows are written
         try:
             if form == "parquet":
                 self.path.mkdir(exist_ok=True)
@@ -87,10 +87,12 @@ class Logger:
         write = _json_line if self._form == "jsonl" else _csv_line
         text = "".join(write([row[name] for name in self._columns], self._columns) for row in rows).encode()
         try:
-            while text:
-                text = text[self._file.write(text) or 0 :]
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            with self._lock:
+                while text:
+                    text = text[self._file.write(text) or 0 :]
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.path}: cannot be written: {why}") from None
 
     def sync(self) -> None:
         """Wait until the disk has what was written."""
@@ -136,7 +138,8 @@ class Logger:
     def close(self) -> None:
         """Let go of the files."""
         if self._file is not None:
-            self._file.close()
+            with self._lock:
+                self._file.close()
         else:
             self.sync()
 

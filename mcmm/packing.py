@@ -46,6 +46,8 @@ class Packer:
         Chunks at which a new task must begin, in order; the last is how many there are.
     workers : int
         How many share the work.
+    work : int
+        How many usual path-steps one of these takes as long as, `mcmm.venue.work`.
 
     Attributes
     ----------
@@ -54,9 +56,14 @@ class Packer:
     """
 
     def __init__(
-        self, plan: Plan, left: npt.NDArray[np.bool_], fences: npt.NDArray[np.int64], workers: int
+        self,
+        plan: Plan,
+        left: npt.NDArray[np.bool_],
+        fences: npt.NDArray[np.int64],
+        workers: int,
+        work: int = 1,
     ) -> None:
-        self.rate = _RATE
+        self.rate = _RATE / work
         self._fences = fences
         self._plan = plan
         self._left = left

@@ -34,6 +34,7 @@ from mcmm.store import SweepResult
 from mcmm.study import Study, summary_columns
 from mcmm.summaries import summaries_of
 from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
+from mcmm.venue import work
 from mcmm.workers import BACKENDS, Workers, WorkersLost
 
 if TYPE_CHECKING:
@@ -227,7 +228,11 @@ class _Sweep:
         self.round = self.run.begin_round(points)
         self.round.open()
         self.packer = Packer(
-            self.round.plan, self.round.left, self.round.records.segment_ends, self.workers.count
+            self.round.plan,
+            self.round.left,
+            self.round.records.segment_ends,
+            self.workers.count,
+            work(self.study.metrics),
         )
         self.total += int(self.round.plan.path_step_ends[-1])
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -179,6 +180,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = (
+            threading.Lock()
+        )  # whoever gives up on a slow disk must not close what a thread writes to
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             text = path.read_bytes()
@@ -231,17 +235,21 @@ class Journal:
             If they cannot be written.
         """
         text = "".join(_line(record, self.lines + place) for place, record in enumerate(records)).encode()
-        try:
-            while text:
-                text = text[os.write(self._handle, text) :]
-            os.fsync(self._handle)
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be written: {error.strerror or error}") from None
-        self.lines += len(records)
+        with self._lock:
+            try:
+                while text:
+                    text = text[os.write(self._handle, text) :]
+                os.fsync(self._handle)
+            except OSError as error:
+                raise InputError(f"{self._path}: cannot be written: {error.strerror or error}") from None
+            self.lines += len(records)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._handle)
+        """Let go of the file, once what is being written is."""
+        with self._lock:
+            handle, self._handle = self._handle, -1
+            if handle >= 0:
+                os.close(handle)
 
 
 def _line(record: Mapping[str, Any], number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from mcmm.book import Book
@@ -11,12 +11,25 @@ from mcmm.book import Book
 if TYPE_CHECKING:
     from mcmm.markets import Tables
 
-__all__ = ["BOOK_TICKS", "TOP_RATE", "contradictions", "levels", "unsaid"]
+__all__ = ["BOOK_TICKS", "TOP_RATE", "contradictions", "levels", "unsaid", "work"]
 
 BOOK_TICKS = 100
 """The most ticks in a dollar that a book has a place for."""
 TOP_RATE = 100.0
 """The most events a step of one kind, at one price or by one resting order."""
+
+_WORK = 64
+
+
+def work(columns: Collection[str]) -> int:
+    """Return how many steps of a path on venue quote one step takes as long as, roughly.
+
+    Parameters
+    ----------
+    columns : collection of str
+        What the paths report: a scenario's ``columns``, or a study's ``metrics``, of which some are a book's.
+    """
+    return _WORK if "book_events" in columns else 1
 
 
 def levels(s: Tables) -> list[tuple[float, float]]:

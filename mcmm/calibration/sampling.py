@@ -14,6 +14,7 @@ from mcmm.errors import ScenarioError
 from mcmm.moments import FloatArray
 from mcmm.question import Question
 from mcmm.scenario import Scenario
+from mcmm.venue import work
 
 __all__ = ["Key", "Sampler", "Tell", "sets_breaker"]
 
@@ -101,7 +102,7 @@ class Sampler:
         ]
         if not tasks:
             return
-        costs = [self._steps(key, world) * count for key, world, _, count in tasks]
+        costs = [self._work(key, world) * count for key, world, _, count in tasks]
         total, done = sum(costs), 0
         self._tell(what, 0, total)
         parts: dict[tuple[Key, int], list[FloatArray]] = {}
@@ -120,14 +121,15 @@ class Sampler:
     def _slices(self, key: Key, world: int, paths: int) -> Iterator[tuple[int, int]]:
         kept = self._kept.get((key, world))
         have = 0 if kept is None else kept.shape[1]
-        size = max(_SLICE // self._steps(key, world) // _LEAF, 1) * _LEAF
+        size = max(_SLICE // self._work(key, world) // _LEAF, 1) * _LEAF
         for first in range(have, paths, size):
             yield first, min(size, paths - first)
 
-    def _steps(self, key: Key, world: int) -> int:
+    def _work(self, key: Key, world: int) -> int:
+        """Path-steps of a path, or as many as it takes as long as."""
         scenario = self._scenario(key, world)
         assert scenario is not None
-        return scenario.steps * scenario.market_count
+        return scenario.steps * scenario.market_count * work(scenario.columns)
 
     def _run(self, key: Key, world: int, first: int, count: int) -> FloatArray:
         scenario = self._scenario(key, world)

@@ -231,9 +231,10 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
         b = &w.books[lane]
         b.decided[now][BID].size = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
         b.decided[now][ASK].size = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
-        tick = <int32_t>blk.bid[lane]
+        # What has no size may have no price.
+        tick = <int32_t>blk.bid[lane] if blk.bid_size[lane] > 0.0 else 0
         b.decided[now][BID].tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
-        tick = <int32_t>blk.ask[lane]
+        tick = <int32_t>blk.ask[lane] if blk.ask_size[lane] > 0.0 else 0
         b.decided[now][ASK].tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)

@@ -47,11 +47,22 @@ cdef void keep_floats(float* rows, Py_ssize_t count, double[::1] state, Py_ssize
             state[at + k] = rows[k * LANES]
 
 
+cdef void keep_words(int32_t* words, Py_ssize_t count, double[::1] state, Py_ssize_t at, bint load) noexcept nogil:
+    """The first lane's book, which is a struct of its own."""
+    cdef Py_ssize_t k
+    for k in range(count):
+        if load:
+            words[k] = <int32_t>state[at + k]
+        else:
+            state[at + k] = words[k]
+
+
 cdef class Stepper:
     """One path of a plan, quote by quote.
 
     A step is ``quote()``, then for each market ``match`` (what the model's takers, or the order of the plan's table,
-    take) and ``on_fill`` of that, or of a fill from elsewhere, then ``end_step()``.
+    take) and ``on_fill`` of that, or of a fill from elsewhere, then ``end_step()``. In an order book ``trade`` takes
+    the place of both, for there the venue decides what fills.
 
     Parameters
     ----------
@@ -121,6 +132,8 @@ cdef class Stepper:
             self.calls.append(call_of(<Plan>self.plans[m], &self.members[m].windows))
             open_block(self.members[m].block, s, seed, path)
             open_windows(&self.members[m].windows, s)
+            if s.has_book:
+                open_books(&self.members[m].windows, s, self.members[m].tables, seed, path)
             self.members[m].block.portfolio = self.portfolio
             begin_day(&self.members[m].day, s, self.members[m].tables)
         self.steps = self.settings[0].steps
@@ -176,12 +189,36 @@ cdef class Stepper:
         """Phase 3: what is taken of the quote, as (side, contracts), side +1 where the taker buys; none booked yet."""
         cdef Member* each = self.member(market)
         cdef Block* b = each.block
-        if not self.quoted or self.booked[market]:
+        if not self.quoted or self.booked[market] or each.settings.has_book:
             raise RuntimeError("takers come after the quote and before its fills")
         meet(b, each.day.current, each.tables, self.step)
         if each.settings.flow == INTENSITY:
             return [(side, size) for side, size in ((-1, b.bought[0]), (1, b.sold[0])) if size > 0.0]
         return [(1 if b.taken[0] > 0.0 else -1, abs(b.taken[0]))] if b.taken[0] != 0.0 else []
+
+    def in_book(self, Py_ssize_t market):
+        """Whether the venue is an order book."""
+        return self.member(market).settings.has_book
+
+    cdef void trade_in_its_book(self, Py_ssize_t market):
+        cdef Member* each = &self.members[market]
+        trade_in_book(each.block, each.day.current, each.tables, &each.windows, self.step)
+        self.booked[market] = 2
+
+    def trade(self, Py_ssize_t market):
+        """Phases 3 and 4 in an order book: what was filled of the maker's orders, as (side, contracts, dollars)."""
+        cdef Member* each = self.member(market)
+        cdef Block* b = each.block
+        cdef const Settings* s = each.settings
+        if not self.quoted or self.booked[market] or not s.has_book:
+            raise RuntimeError("takers come after the quote and before its fills")
+        self.trade_in_its_book(market)
+        found = []
+        if b.bought[0] > 0.0:
+            found.append((-1, b.bought[0], each.windows.books[0].order[0].tick / s.ticks))
+        if b.sold[0] > 0.0:
+            found.append((1, b.sold[0], each.windows.books[0].order[1].tick / s.ticks))
+        return found
 
     def most_fills(self, Py_ssize_t market):
         """How many fills a step may have: one, or with intensity the bid's and then the ask's."""
@@ -211,7 +248,7 @@ cdef class Stepper:
         cdef const Settings* s = each.settings
         cdef Py_ssize_t place = 1 if s.flow == INTENSITY and side > 0 else 0
         cdef double price
-        if not self.quoted or self.booked[market] > place or side * side != 1 or not size > 0.0:
+        if s.has_book or not self.quoted or self.booked[market] > place or side * side != 1 or not size > 0.0:
             raise RuntimeError("there is no quote to fill")
         if size > (b.ask_size[0] if side > 0 else b.bid_size[0]):
             raise RuntimeError("the quote is not of that size")
@@ -231,7 +268,10 @@ cdef class Stepper:
             raise RuntimeError("a step begins with its quote")
         for m in range(self.markets):
             each = &self.members[m]
-            if each.settings.flow == INTENSITY and self.booked[m] == 0:
+            if each.settings.has_book:
+                if self.booked[m] == 0:
+                    self.trade_in_its_book(m)
+            elif each.settings.flow == INTENSITY and self.booked[m] == 0:
                 self.book_fill(m, -1, 0.0)
             if self.booked[m] < self.most_fills(m):
                 self.book_fill(m, 1, 0.0)
@@ -291,13 +331,17 @@ cdef class Stepper:
         return self.member(market).day.current.venue_paused
 
     def metrics(self, double[:, ::1] out):
-        """Settle, and write a column of metrics, (METRIC_ROWS, 1), with several markets theirs after the sums'.
+        """Settle, and write a column of metrics, (METRIC_ROWS, 1), with several markets theirs after the sums', with an
+        order book its own.
 
         Of a path that has not ended they are those of its steps so far; nothing of the path is changed.
         """
         cdef Py_ssize_t m, steps = self.steps
         cdef char* kept = <char*>malloc(self.markets * sizeof(Block))
-        if out.shape[0] != ROWS * (1 if self.portfolio == NULL else 1 + self.markets) or out.shape[1] != 1:
+        cdef Py_ssize_t rows = ROWS * (1 if self.portfolio == NULL else 1 + self.markets)
+        if self.portfolio == NULL and self.settings[0].has_book:
+            rows += BOOK_ROWS
+        if out.shape[0] != rows or out.shape[1] != 1:
             free(kept)
             raise ValueError("the output array does not have the core's shape")
         if kept == NULL:
@@ -307,6 +351,8 @@ cdef class Stepper:
             self.settings[m].steps = max(self.step, 1)
         if self.portfolio == NULL:
             close_block(self.members[0].block, self.members[0].settings, self.seed, self.path, &out[0, 0], 1, 1)
+            if self.settings[0].has_book:
+                close_books(&self.members[0].windows, &out[ROWS, 0], 1, 1)
         else:
             close_portfolio(self.members, self.portfolio, self.seed, self.path, &out[0, 0], 1, 1)
         for m in range(self.markets):
@@ -377,13 +423,15 @@ cdef class Stepper:
                     keep_floats(w.filled_total, length, state, at, load)
                 elif rows == "volume_ring":
                     keep_floats(w.volume_ring, length, state, at, load)
+                elif rows == "book":
+                    keep_words(<int32_t*>w.books, length, state, at, load)
                 else:
                     keep_doubles(w.view + V_STATE * LANES, length, state, at, load)
             at += length
         return at
 
     def windows_of(self, Py_ssize_t market):
-        """The names and lengths of a market's windows, in the order of its state; a policy's own memory is the last."""
+        """The names and lengths of a market's windows, in the order of its state; a policy's memory and a book last."""
         cdef Windows* w = &self.member(market).windows
         cdef const Settings* s = self.members[market].settings
         found = []
@@ -397,6 +445,8 @@ cdef class Stepper:
             found.append(("volume_ring", s.volume_window))
         if w.view != NULL:
             found.append(("policy_state", <Py_ssize_t>STATE_ROWS))
+        if w.books != NULL:
+            found.append(("book", <Py_ssize_t>(sizeof(Book) // 4)))
         return found
 
     def state_size(self, Py_ssize_t market):

@@ -23,6 +23,7 @@ from mcmm.recorded_commands import (
 )
 
 if TYPE_CHECKING:
+    from mcmm.scenario import Scenario
     from mcmm.session import Given, Session
     from mcmm.tape import RecordedPath, Tape
 
@@ -152,7 +153,7 @@ def bot(
 
     from mcmm.session import Session
 
-    if pace < 0 or (pace and feed == Feed.stdin):
+    if not pace >= 0 or (pace and feed == Feed.stdin):
         raise InputError(f"--pace: must be >= 0, and left out with --feed stdin, got {pace:g}")
     if every < 1:
         raise InputError(f"--every: must be >= 1, got {every}")
@@ -162,6 +163,18 @@ def bot(
         raise InputError("--reset-breaker: needs --resume")
     if (orders is not None) + (tape is not None) + (feed == Feed.stdin) > 1:
         raise InputError("--orders, --tape, --feed stdin: at most one of them says who the takers are")
+    of_tape = {
+        "--contract": contract,
+        "--quotes": quotes,
+        "--step": step,
+        "--capture": capture if capture != 1.0 else None,
+        "--outcomes": outcomes,
+        "--column": column or None,
+        "--format": form,
+        "--account": account if account != Account.taker else None,
+    }
+    if tape is None and (alone := [name for name, value in of_tape.items() if value is not None]):
+        raise InputError(f"{', '.join(alone)}: must be left out without --tape")
     changes = parse_settings(settings or [])
     directory = out if out is not None else Path("bots") / scenario.stem if scenario is not None else None
     if directory is None:
@@ -242,7 +255,18 @@ def _given(
         loaded, recorded = path.scenario(maker_of(loaded)), path.orders
     if recorded is not None:
         chosen["feed"] = "recorded"
+    if chosen["feed"] == "stdin":
+        loaded = _without_noise(loaded)
     return Given(loaded, **chosen, orders=recorded)
+
+
+def _without_noise(scenario: Scenario) -> Scenario:
+    """Return a scenario whose reference price is the fair value that the feed tells, as in a replay."""
+    name = "quoting.reference_noise"
+    if not any(market.quoting.reference_noise for market in scenario.by_market().values()):
+        return scenario
+    _warn(f"{name}: taken for 0, the reference price is the fair value that the feed tells")
+    return scenario.replace({**{f"markets.{each}.{name}": None for each in scenario.market_names}, name: 0.0})
 
 
 def _cut(tape: Tape, contract: str | None, step: float | None, capture: float) -> RecordedPath:
@@ -321,11 +345,14 @@ async def _run(session: Session, speaks: bool, orders_only: bool, every: int, pa
 
 def _print_summary(session: Session) -> None:
     """Print what the path reports, so far."""
+    from mcmm.metrics import HALT_REASONS
+
     bot = session.bot
     found = bot.metrics()
     typer.echo(f"{'steps':<24}{bot.step:,} of {bot.scenario.steps:,}")
     for name, value in found.items():
         if value == value and (not bot.scenario.markets or "." not in name):
-            typer.echo(f"{name:<24}{value:,.6g}")
+            shown = HALT_REASONS[int(value)] if name == "halt_reason" else f"{value:,.6g}"
+            typer.echo(f"{name:<24}{shown}")
     for name, state in bot.states.items() if bot.scenario.markets else ():
         typer.echo(f"{name:<24}pnl {state.pnl:+,.2f}, inventory {state.inventory:+d}, fills {state.fills:,}")

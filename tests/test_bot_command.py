@@ -47,6 +47,7 @@ def test_it_runs_a_path_of_simulate_and_says_what_it_found(
     row = run.paths.iloc[0]
     assert f"{'fills':<24}{row['fills']}\n" in out
     assert f"{'pnl_settled':<24}{row['pnl_settled']:,.6g}\n" in out
+    assert f"{'halt_reason':<24}none\n" in out
     assert out.endswith("wrote bots/maker\n")
     trace = pd.read_csv("bots/maker/trace.csv")
     pd.testing.assert_frame_equal(trace, run.trace, check_exact=True, check_dtype=False)
@@ -222,3 +223,36 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     assert cli.main(["bot", *arguments]) == 2
     assert f"error: {why}" in capsys.readouterr().err
     assert not list(folder.rglob("run.json"))
+
+
+def test_the_shipped_scenarios_run_on_stdin_and_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = str(Path(__file__).parents[1] / "scenarios" / "kalshi_macro.toml")
+    assert mcmm.Scenario.load(shipped).quoting.reference_noise > 0.0
+    started = [*COMMAND, "--feed", "stdin", "--out", "run"]
+    for seq, options in enumerate(([shipped], ["--resume"], [shipped, "--resume"])):
+        done = subprocess.run(
+            [*started, *options], input=f'{{"seq": {seq}}}\n', capture_output=True, text=True, check=True
+        )
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {"type": "ack", "seq": seq} in said
+        assert ("warning: quoting.reference_noise: taken for 0, the reference price is" in done.stderr) == (
+            shipped in options
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--pace", "nan"], "--pace: must be >= 0, and left out with --feed stdin, got nan"),
+        (["--capture", "0.2", "--step", "1"], "--step, --capture: must be left out without --tape"),
+        (["--contract", "X"], "--contract: must be left out without --tape"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], wrong: str
+) -> None:
+    assert cli.main(["bot", "maker.toml", *options]) == 2
+    assert capsys.readouterr().err == f"error: {wrong}\n"
+    assert not Path("bots").exists()

@@ -114,6 +114,9 @@ def bot(
     capture: Annotated[
         float, typer.Option("--capture", metavar="SHARE", help="Share of each print that the maker may fill.")
     ] = 1.0,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Make one order of prints with one time and side in a row.")
+    ] = False,
     outcomes: OutcomesOption = None,
     column: ColumnOption = None,
     form: FormatOption = None,
@@ -168,6 +171,7 @@ def bot(
         "--quotes": quotes,
         "--step": step,
         "--capture": capture if capture != 1.0 else None,
+        "--merge": merge or None,
         "--outcomes": outcomes,
         "--column": column or None,
         "--format": form,
@@ -191,7 +195,7 @@ def bot(
         read = open_tape(tape, quotes, outcomes, column, form, account)
         for note in read.notes:
             _tell(note)
-        recorded = _cut(read, contract, step, capture)
+        recorded = _cut(read, contract, step, capture, merge)
     given = _given(scenario, directory, changes, orders, recorded, chosen, resume)
     speaks = given.feed == "stdin" or lines or orders_only
     if given.feed == "stdin":
@@ -269,13 +273,13 @@ def _without_noise(scenario: Scenario) -> Scenario:
     return scenario.replace({**{f"markets.{each}.{name}": None for each in scenario.market_names}, name: 0.0})
 
 
-def _cut(tape: Tape, contract: str | None, step: float | None, capture: float) -> RecordedPath:
+def _cut(tape: Tape, contract: str | None, step: float | None, capture: float, merge: bool) -> RecordedPath:
     """Return the path of the contract that is asked for, or the only one."""
     names = list(tape.contracts.index)
     if contract is None and len(names) != 1:
         shown = ", ".join(names[:5]) + ", .." * (len(names) > 5)
         raise InputError(f"--contract: must name one of the tape's {len(names)} contracts: {shown}")
-    return tape.cut(contract or names[0], step=step, capture=capture)
+    return tape.cut(contract or names[0], step=step, capture=capture, merge=merge)
 
 
 def _warn_of_fair(given: Given) -> None:

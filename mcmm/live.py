@@ -198,9 +198,10 @@ class Live:
         return self.stopped
 
     def stop(self, why: str) -> None:
-        """Stop after this step, with a snapshot."""
-        self.stopped = self.stopped or why
-        self._reader.cancel()
+        """Stop after this step, with a snapshot; told again, it is stopping already."""
+        if not self.stopped:
+            self.stopped = why
+            self._reader.cancel()
 
     # The tasks.
 

@@ -101,6 +101,21 @@ def test_a_tape_runs_as_replay_runs_it(folder: Path, capsys: pytest.CaptureFixtu
     pd.testing.assert_frame_equal(trace, wanted, check_exact=True, check_dtype=False)
 
 
+def test_a_tape_may_be_merged_as_for_replay(folder: Path) -> None:
+    rows = [
+        f"{1700000000 + n // 2},{'buy' if n // 2 % 3 else 'sell'},4,{0.47 + n // 2 % 9 / 100:.2f}"
+        for n in range(60)
+    ]
+    Path("tape.csv").write_text("\n".join(["time,side,size,price", *rows]) + "\n")
+    assert cli.main(["bot", "maker.toml", "--tape", "tape.csv", "--merge", "--log", "csv"]) == 0
+    scenario, tape = mcmm.Scenario.load("maker.toml"), read_tape("tape.csv")
+    wanted = replay(tape, scenario, merge=True, traces=1).trace.drop(columns=["contract", "time"])
+    assert len(wanted) < len(replay(tape, scenario, traces=1).trace)
+    assert wanted["sold"].sum() > 0
+    trace = pd.read_csv("bots/maker/trace.csv")
+    pd.testing.assert_frame_equal(trace, wanted, check_exact=True, check_dtype=False)
+
+
 def test_stdin_drives_it_and_a_breaker_stays_tripped(folder: Path) -> None:
     def drive(*options: str, said: list[dict[str, object]]) -> tuple[list[dict[str, object]], str]:
         done = subprocess.run(
@@ -247,7 +262,7 @@ def test_the_shipped_scenarios_run_on_stdin_and_go_on(
     [
         (["--pace", "nan"], "--pace: must be >= 0, and left out with --feed stdin, got nan"),
         (["--capture", "0.2", "--step", "1"], "--step, --capture: must be left out without --tape"),
-        (["--contract", "X"], "--contract: must be left out without --tape"),
+        (["--contract", "X", "--merge"], "--contract, --merge: must be left out without --tape"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(

@@ -263,6 +263,30 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path: Path, feed: str)
     assert traces[0] == traces[1]
 
 
+def test_two_signals_while_the_disk_is_slow_stop_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has the reader wait for room to say that it is over; a second must not take it."""
+    honest = Session.save
+
+    def slow(self: Session, *what: Any) -> None:
+        time.sleep(0.3)
+        honest(self, *what)
+
+    monkeypatch.setattr(Session, "save", slow)
+
+    def twice(live: Live) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, live.stop, "SIGINT")
+        loop.call_later(0.2, live.stop, "SIGTERM")
+        loop.call_later(5.0, lambda: [task.cancel() for task in asyncio.all_tasks()])  # it hangs
+
+    _, stopped, session = run(tmp_path, Given(Scenario(steps=2000)), before=twice, every=10, patient=True)
+    assert stopped == "SIGINT"
+    assert not session.bot.done
+    assert (tmp_path / f"snapshot-{session.bot.step:012d}.json").exists()
+
+
 def test_it_stops_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     back, sink = os.pipe()
     os.close(back)

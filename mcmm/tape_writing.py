@@ -75,7 +75,7 @@ def tape_of(run: Simulation, seconds: float = 1.0) -> Tape:
             "ask_size": trace["ask_size"].to_numpy(dtype=np.float64),
             "mid": (bid + ask) / 2,
         }
-    )[np.isfinite(bid)].sort_values("time", kind="stable", ignore_index=True)
+    )[np.isfinite(bid + ask)].sort_values("time", kind="stable", ignore_index=True)
     names = pd.Index(name.unique(), name="contract")
     contracts = pd.DataFrame(index=names, columns=["opens", "expires"], dtype="datetime64[ns, UTC]")
     contracts["outcome"] = run.paths["outcome"].to_numpy()[: len(names)]

@@ -198,9 +198,9 @@ class Flow:
 
     def step(self, step: int, purpose: int, lagged: float) -> Iterator[tuple[int, int, int]]:
         """The events of a step; yields the side, contracts and tick of each fill of the maker's order."""
-        lean = self.tilt(lagged)
         left = 1.0
         for event in range(MOST_EVENTS):
+            lean = self.tilt(lagged)
             words = numbers.words(self.draws.seed, self.draws.path, step, purpose + 2**18 * event)
             time, kind, quantity, place = (word >> 1 for word in words)
             cancels = {

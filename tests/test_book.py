@@ -133,6 +133,7 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     mcmm.report(result, html=page)
     text = page.read_text("utf-8")
     assert 'id="queue-table"' in text
+    assert '<a href="#queue">' in text
     assert "venues book and quote" in capsys.readouterr().out
     steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
     assert f"<td>{numbers.fixed(fills / steps, numbers.decimals([fills / steps], 3))}</td>" in text

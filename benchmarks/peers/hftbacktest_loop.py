@@ -1,7 +1,7 @@
 """hftbacktest's loop, as its documentation has it: a strategy that elapses and looks at the best prices.
 
 It replays recorded events, so it draws none: here a stream of updates of the five best prices of each side,
-a millisecond apart, looked at every tenth of a second. Needs ``pip install hftbacktest``, which no extra brings.
+a millisecond apart, looked at every tenth of a second. Needs ``pip install hftbacktest``; no extra brings it.
 """
 
 # mypy: ignore-errors

@@ -142,6 +142,7 @@ cdef inline void flow_events(
     cdef int64_t bids, rate, place
     cdef int64_t begins[4]
     cdef bint goes_on, is_ask
+    cdef double strength = book.recentre_strength
     cdef Book* b
     begins[MARKET_ORDER], begins[LIMIT_BID], begins[BID_CANCEL] = 0, market, fixed
     for event in range(MOST_EVENTS):
@@ -160,6 +161,8 @@ cdef inline void flow_events(
         for i in range(left):
             lane = active[i]
             b = &w.books[lane]
+            if strength > 0.0:
+                b.tilt = tilt_of(b.lagged, b.best[BID], b.best[ASK], s.unit, strength)
             bids = fixed + cancel_rate_of(b, book, BID, levels) * (256 - b.tilt)
             rate = bids + cancel_rate_of(b, book, ASK, levels) * (256 + b.tilt)
             b.left -= wait_of(0.5 * waits[lane], rate)
@@ -198,14 +201,13 @@ cdef void let_flow(
     """The events of others in one step, in continuous time, of the paths that are not done (`watched`)."""
     cdef Py_ssize_t lane, left = 0
     cdef Py_ssize_t active[LANES]
-    cdef double unit = s.unit, strength = w.book.recentre_strength
     cdef Book* b
     for lane in range(lanes):
         b = &w.books[lane]
         if watched and w.watch_done[lane]:
             continue
         b.left = 1.0
-        b.tilt = tilt_of(b.lagged, b.best[BID], b.best[ASK], unit, strength) if strength > 0.0 else 0
+        b.tilt = 0
         active[left] = lane
         left += 1
     # Literals, so that loops over the levels have a length that is known when they are compiled.

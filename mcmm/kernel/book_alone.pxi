@@ -28,6 +28,7 @@ def play_book(
             memset(w.books, 0, LANES * sizeof(Book))
             for lane in range(lanes):
                 b = &w.books[lane]
+                b.lagged = plan.settings.initial_probability
                 occupy(b, BID, 0)
                 occupy(b, ASK, s.ticks)
                 for side in range(2):

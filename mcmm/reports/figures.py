@@ -75,7 +75,7 @@ def figures_data(details: Details) -> dict[str, Any]:
     result = findings.result
     columns = _columns(findings)
     distributions, settlement = _distributions(details)
-    labels = [point_label(result, row) for row in range(len(findings.order))]
+    labels = [point_label(result.points, row, findings.varied) for row in range(len(findings.order))]
     axes = _axes(findings)
     cells = math.prod(len(axis["values"]) for axis in axes)
     return {

@@ -18,6 +18,7 @@ from mcmm.summaries import error_column, estimate_column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from mcmm.runner import SweepResult
@@ -36,6 +37,7 @@ __all__ = [
     "short_names",
     "standard_error_name",
     "unit",
+    "varied_names",
     "write",
 ]
 
@@ -159,10 +161,15 @@ def can_halt(scenario: Any) -> bool:
     return bool(breakers_of(scenario))
 
 
-def point_label(result: SweepResult, row: int) -> str:
-    """Write a point's settings on its axes: ``"base_spread 0.06, inventory_limit 100"``."""
-    short = short_names(list(result.points.columns))
-    values = {name: numbers.short_text(result.points[name].iloc[row]) for name in short}
+def varied_names(points: pd.DataFrame) -> dict[str, str]:
+    """Return the short names of the axes on which the points differ; of all of them where no two do."""
+    names = list(points.columns)
+    return short_names([name for name in names if points[name].nunique(dropna=False) > 1] or names)
+
+
+def point_label(points: pd.DataFrame, row: int, short: dict[str, str]) -> str:
+    """Write a point's settings on some axes: ``"base_spread 0.06, inventory_limit 100"``."""
+    values = {name: numbers.short_text(points[name].iloc[row]) for name in short}
     return ", ".join(f"{short[name]} {value}" for name, value in values.items())
 
 
@@ -321,9 +328,14 @@ class Findings:
         digits = error_digits((high - low) / 4, high)
         return f"{write(low, column, digits, self.paths)} to {write(high, column, digits, self.paths)}"
 
+    @cached_property
+    def varied(self) -> dict[str, str]:
+        """The axes on which the points differ, and their short names."""
+        return varied_names(self.result.points)
+
     def name(self, row: int) -> str:
         """Name a point by its number and its settings."""
-        label = point_label(self.result, row)
+        label = point_label(self.result.points, row, self.varied)
         return f"point {self.result.points.index[row]}" + (f" ({label})" if label else "")
 
     @cached_property

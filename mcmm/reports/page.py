@@ -103,7 +103,7 @@ def page(findings: Findings, details: Details | None = None, *, pictures: int = 
         points=_points(findings),
         notes=_notes(findings),
         facts=_facts(findings),
-        axes=short_names(list(findings.result.points.columns)),
+        axes=findings.varied,
         sampled=_sampled(details),
         sensitivity=_sensitivity(findings),
         queue=_queue(findings),

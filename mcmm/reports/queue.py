@@ -87,13 +87,13 @@ def queues_of(findings: Findings) -> dict[int, Queue]:
     return {row: Queue.of(lambda name, row=row: findings.value(row, f"{name}.mean")) for row in found}  # type: ignore[misc]
 
 
-def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[list[str], list[list[str]]]:
-    """Write a table of points: the headings of its numbers, and a list of cells a point."""
-    headings = [
-        *(f"filled a step, {place}" for place in PLACES),
-        *(f"\u00a2 a step, {place}" for place in PLACES),
-        *(f"\u00a2 a contract after {h}" for h in HORIZONS),
-    ]
+def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[dict[str, list[str]], list[list[str]]]:
+    """Write a table of points: the headings of its numbers by group, and a list of cells a point."""
+    headings = {
+        "contracts filled a step": list(PLACES),
+        "\u00a2 earned a step": list(PLACES),
+        "mark-out, \u00a2 a contract": [f"{h} step{'s' * (h > 1)}" for h in HORIZONS],
+    }
     cells = [
         [
             _written(value, 3)

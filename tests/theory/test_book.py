@@ -208,6 +208,26 @@ def test_queues_have_their_stationary_law() -> None:
 
 
 @pytest.mark.slow
+def test_the_warm_up_leads_to_the_stationary_state() -> None:
+    """What the default's 50 steps leave, 100 more leave too: spread, contracts near it, and all of them."""
+    book = {"recentre_strength": 50.0}  # or the mid would walk away, for ever
+    made = make_plan(mcmm.Scenario(venue="book", book=book, flow=ONE_LOT))
+    assert isinstance(made, core.Plan)
+    ticks, found = np.arange(101), []
+    for seed, steps in ((1, 50), (2, 150)):
+        states = np.zeros((4_000, 107), np.int32)
+        states[:, 46:50], states[:, 51:55] = (2, 2, 2, 2), (-2, -2, -2, -2)
+        core.play_book(made, seed, 0, states, np.zeros(len(states), np.int64), steps)
+        contracts = states[:, :101]
+        bid = np.where(contracts > 0, ticks, 0).max(axis=1)
+        ask = np.where(contracts < 0, ticks, 100).min(axis=1)
+        near = np.where(ticks > ask[:, None] - 6, contracts, 0).clip(min=0).sum(axis=1)
+        found.append((ask - bid, near, np.abs(contracts).sum(axis=1)))
+    for early, late in zip(*found, strict=True):
+        assert stats.ttest_ind(early, late, equal_var=False).pvalue > 1e-4
+
+
+@pytest.mark.slow
 def test_time_is_continuous_within_a_step() -> None:
     """Without cancels the events of a step are Poisson, whatever the book."""
     rates = (3.0, 1.5)

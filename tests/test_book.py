@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mcmm
@@ -159,6 +160,11 @@ def test_a_limit_is_calibrated_in_a_book() -> None:
     ]
     chances = [float((run.paths["max_drawdown_fair"] > 2).mean()) for run in fresh]
     assert chances[0] < 0.25 < chances[1]
+
+
+def test_given_orders_are_refused_by_the_name_of_the_venue() -> None:
+    with pytest.raises(ScenarioError, match=r'venue: must be quote where takers are .* got "book"'):
+        mcmm.simulate(scenario(), paths=1, orders=pd.DataFrame({"step": [0], "side": [1], "size": [1]}))
 
 
 def test_the_rates_of_the_flow_are_an_axis() -> None:

@@ -15,10 +15,13 @@ from mcmm.errors import InputError
 from mcmm.recorded_commands import (
     Account,
     AccountOption,
+    CaptureOption,
     ColumnOption,
     FormatOption,
+    MergeOption,
     OutcomesOption,
     QuotesOption,
+    StepOption,
     open_tape,
 )
 
@@ -103,20 +106,9 @@ def bot(
         typer.Option("--contract", metavar="NAME", help="Which; needed where the tape has several."),
     ] = None,
     quotes: QuotesOption = None,
-    step: Annotated[
-        float | None,
-        typer.Option(
-            "--step",
-            metavar="SECONDS",
-            help="Cut the tape by wall time; by event, a step a print, if not given.",
-        ),
-    ] = None,
-    capture: Annotated[
-        float, typer.Option("--capture", metavar="SHARE", help="Share of each print that the maker may fill.")
-    ] = 1.0,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Make one order of prints with one time and side in a row.")
-    ] = False,
+    step: StepOption = None,
+    capture: CaptureOption = 1.0,
+    merge: MergeOption = False,
     outcomes: OutcomesOption = None,
     column: ColumnOption = None,
     form: FormatOption = None,

@@ -62,6 +62,18 @@ AccountOption = Annotated[
     Account,
     typer.Option("--account", help="What an account is taken for in its own trades."),
 ]
+StepOption = Annotated[
+    float | None,
+    typer.Option(
+        "--step", metavar="SECONDS", help="Cut the tape by wall time; by event, a step a print, if not given."
+    ),
+]
+CaptureOption = Annotated[
+    float, typer.Option("--capture", metavar="SHARE", help="Share of each print that the maker may fill.")
+]
+MergeOption = Annotated[
+    bool, typer.Option("--merge", help="Make one order of prints with one time and side in a row.")
+]
 ContractOption = Annotated[
     list[str] | None,
     typer.Option("--contract", metavar="NAME", help="Only this contract; may be repeated."),
@@ -94,18 +106,9 @@ def replay(
     tape: TapeArgument,
     scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="The maker and its limits.")],
     quotes: QuotesOption = None,
-    step: Annotated[
-        float | None,
-        typer.Option(
-            "--step", metavar="SECONDS", help="Cut by wall time; by event, a step a print, if not given."
-        ),
-    ] = None,
-    capture: Annotated[
-        float, typer.Option("--capture", metavar="SHARE", help="Share of each print that the maker may fill.")
-    ] = 1.0,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Make one order of prints with one time and side in a row.")
-    ] = False,
+    step: StepOption = None,
+    capture: CaptureOption = 1.0,
+    merge: MergeOption = False,
     contract: ContractOption = None,
     outcomes: OutcomesOption = None,
     column: ColumnOption = None,

@@ -351,7 +351,7 @@ class _Sweep:
         # Parquet keeps no NaN's sign.
         self.summaries[np.isnan(self.summaries)] = np.nan
         index = pd.RangeIndex(self.study.count, name="point")
-        return pd.DataFrame(self.summaries, index=index, columns=self.columns)
+        return pd.DataFrame(self.summaries, index=index, columns=self.columns, copy=False)
 
     @contextmanager
     def _in_threads(

@@ -96,18 +96,19 @@ class Path:
         if came_about:
             self.acted.add(what)
 
-    # ---- one step
-
-    def step(self, t: int) -> dict[str, float]:
-        """Section 2, in its order; what the taker saw, for the trace."""
-        self.now = t
-        self.bought = self.sold = 0
+    def begin(self, t: int) -> tuple[bool, str | None]:
+        """Phase 1: whether there is a connection, and how the venue pauses."""
+        self.now, self.bought, self.sold = t, 0, 0
         self.window.append((0, 0))
         connected = self.connect(t)
         self.unwind()
-        paused = self.fair.schedule.pause(t)
-        if t and self.fair.schedule.pause(t - 1) and not paused:
-            self.since_return = 0
+        paused, before = (self.fair.schedule.pause(step) for step in (t, max(t - 1, 0)))
+        self.since_return = 0 if before and not paused else self.since_return
+        return connected, paused
+
+    def step(self, t: int) -> dict[str, float]:
+        """Section 2, in its order; what the taker saw, for the trace."""
+        connected, paused = self.begin(t)
         may_rest = self.breaker.allows_quotes() and (connected or self.scenario.recovery.stale_quotes)
         quoting = connected and self.breaker.allows_quotes() and not paused
         if quoting:

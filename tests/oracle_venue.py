@@ -36,14 +36,7 @@ class BookPath(Path):
                 raise AssertionError("the maker has no order yet")
 
     def step(self, t: int) -> dict[str, float]:
-        self.now = t
-        self.bought = self.sold = 0
-        self.window.append((0, 0))
-        connected = self.connect(t)
-        self.unwind()
-        paused = self.fair.schedule.pause(t)
-        if t and self.fair.schedule.pause(t - 1) and not paused:
-            self.since_return = 0
+        connected, paused = self.begin(t)
         quoting = connected and self.breaker.allows_quotes() and not paused
         self.quote = None
         if quoting:

@@ -127,7 +127,7 @@ def test_in_an_order_book_they_agree_too() -> None:
     bot.quote()
     with pytest.raises(InputError, match="on_fill: must be left to the venue, an order book"):
         bot.maker.on_fill(1, 1, 0.5)
-    with pytest.raises(ScenarioError, match=r"flow\.model"):
+    with pytest.raises(ScenarioError, match="venue: must be quote where takers"):
         Bot(Scenario(venue="book"), outside=True)
 
 

@@ -396,7 +396,7 @@ cdef class Plan:
         cdef PolicyCall call = None
         cdef bint whole = True
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
-        if out.shape[0] != ROWS + (BOOK_ROWS if s.has_book else 0) or not has_rows(out) or (
+        if out.shape[0] != metric_rows(s) or not has_rows(out) or (
             trace is not None and (trace.shape[1] != s.steps or trace.shape[2] != COLUMNS)
         ):
             raise ValueError("the output arrays do not have the core's shape")

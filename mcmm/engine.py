@@ -182,11 +182,14 @@ def run_rows(
     return values
 
 
-def widened(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Return paths with the rows of their study: what only other points report is NaN here."""
-    if len(values) >= rows:
+def widened(values: NDArray[np.float64], scenario: Scenario, metrics: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return paths with the rows of their study's metrics: what only other points report is NaN here."""
+    if len(values) >= len(metrics):
         return values
-    return np.concatenate([values, np.full((rows - len(values), values.shape[1]), np.nan)])
+    wide = np.full((len(metrics), values.shape[1]), np.nan)
+    places = {name: place for place, name in enumerate(metrics)}
+    wide[[places[name] for name in scenario.columns]] = values
+    return wide
 
 
 class Resumed(NamedTuple):

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 MARKETS = 1024
-"""The most markets in one path; each takes some 60 kB for every block of paths at work."""
+"""The most markets in one path; each takes some 60 kB for every block of paths at work, in a book 300 kB."""
 
 NAME_RULE = "1 to 64 letters, digits, _ and -"
 
@@ -76,6 +76,7 @@ class Shared(Table):
     risk: Risk = Risk()
     recovery: Recovery = Recovery()
     schedule: Schedule = Schedule()
+    book: Book = Book()
 
 
 class Named(Table):
@@ -139,7 +140,6 @@ class Tables(Shared, Length):  # a model's fields begin with those of its last b
 
     model_config = ConfigDict(title="Scenario")
 
-    book: Book = Book()
     portfolio: Portfolio = Portfolio()
     markets: Annotated[tuple[Member, ...], Strict(False), Field(max_length=MARKETS)] = Field(
         default=(),
@@ -190,7 +190,7 @@ _NOTHING = object()
 @lru_cache(maxsize=4096, typed=True)
 def _valid(table: str, leaf: str, value: Any) -> Any:
     """Return a setting's value as its table has it: 50 dollars are 50.0."""
-    if table and table not in (*Shared.model_fields, "book"):
+    if table and table not in Shared.model_fields:
         return _NOTHING
     owner = type(Tables.model_fields[table].default) if table else Tables
     if leaf not in owner.model_fields or isinstance(owner.model_fields[leaf].default, Table | tuple):
@@ -232,8 +232,6 @@ def market_problems(s: Tables, found: Mapping[str, Iterable[tuple[str, str]]]) -
         As in ``markets.fed.risk.close_steps: must be <= steps (100), got 200``; without the market's name
         where all markets have it from a shared setting.
     """
-    if s.venue == "book":
-        yield 'venue: must be quote with [[markets]], got "book"'
     names = [member.name for member in s.markets]
     for row, name in enumerate(names):
         if name in names[:row]:

@@ -182,11 +182,8 @@ def columns(markets: Sequence[str], *, book: bool = False) -> tuple[str, ...]:
         `NAMES`, for a book also `BOOK_NAMES`; with several markets these are the portfolio's, and each
         market's follow as in ``fed.pnl``.
     """
-    return (
-        *NAMES,
-        *(BOOK_NAMES if book else ()),
-        *(f"{market}.{name}" for market in markets for name in NAMES),
-    )
+    names = (*NAMES, *BOOK_NAMES) if book else NAMES
+    return (*names, *(f"{market}.{name}" for market in markets for name in names))
 
 
 def metric_of(column: str) -> Metric:

@@ -51,10 +51,10 @@ class Scenario(Tables):
     Parameters
     ----------
     **settings : Any
-        ``steps`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk``, ``recovery`` and
-        ``schedule``, each a dict; what is left out has its default. For several markets also ``markets``, a
-        list of dicts with a ``name`` and any of those tables, in which a market differs from the shared ones,
-        and ``portfolio``.
+        ``steps``, ``venue`` and the tables ``market``, ``flow``, ``fees``, ``quoting``, ``risk``,
+        ``recovery``, ``schedule`` and ``book``, each a dict; what is left out has its default. For several
+        markets also ``markets``, a list of dicts with a ``name`` and any of those tables, in which a market
+        differs from the shared ones, and ``portfolio``.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from mcmm.columns import metric_moments, quantile_columns, tail_columns
 from mcmm.errors import InputError
 from mcmm.files import from_json, to_json, write_whole
 from mcmm.frames import as_whole, checkpoint_steps, steps_frame
-from mcmm.metrics import HALT_REASONS, NAMES, metric_of
+from mcmm.metrics import HALT_REASONS, metric_of
 from mcmm.moments import FloatArray
 from mcmm.scenario import Scenario
 from mcmm.statistics import (
@@ -146,8 +146,9 @@ class Simulation:
         names = self.scenario.market_names
         if name not in names:
             raise InputError(f"market: must be one of {', '.join(names) or 'none'}, got {name!r}")
-        frame = self.paths[[f"{name}.{metric}" for metric in NAMES]]
-        return frame.set_axis(list(NAMES), axis="columns")
+        metrics = self.scenario.by_market()[name].columns
+        frame = self.paths[[f"{name}.{metric}" for metric in metrics]]
+        return frame.set_axis(list(metrics), axis="columns")
 
     @cached_property
     def trace(self) -> pd.DataFrame:

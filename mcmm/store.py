@@ -349,7 +349,7 @@ class SweepResult:
         for first in range(0, paths, size):
             end = min(first + size, paths)
             rows = engine.run_rows(scenario, self.study.seed, first, end - first, policy=self.study.quoter)
-            values[:, first:end] = engine.widened(rows, len(self.study.metrics))[places]
+            values[:, first:end] = engine.widened(rows, scenario, self.study.metrics)[places]
         return values
 
 

@@ -242,7 +242,7 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
                 parts, known = [], []
                 for point in chunk.range:
                     scenario = task.scenario_at(point)
-                    values = rows_of(scenario, task.seed, chunk, stop, task.policy, len(task.metrics))
+                    values = rows_of(scenario, task.seed, chunk, stop, task.policy, task.metrics)
                     parts.append(
                         Part.of(
                             values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
@@ -308,15 +308,20 @@ def records_of(
 
 
 def rows_of(
-    scenario: Scenario, seed: int, chunk: Chunk, stop: Stop, policy: Policy | None = None, rows: int = 0
+    scenario: Scenario,
+    seed: int,
+    chunk: Chunk,
+    stop: Stop,
+    policy: Policy | None = None,
+    metrics: tuple[str, ...] = (),
 ) -> FloatArray:
-    """Simulate one point's paths of a chunk; shape (metrics, paths), `rows` of them at least."""
+    """Simulate one point's paths of a chunk; shape (metrics, paths), with the rows of a study's `metrics`."""
     from mcmm import engine
 
     stop.check()
     values: FloatArray = engine.run_rows(scenario, seed, chunk.first_path, chunk.paths, stop.flag, policy)
     stop.check()
-    return engine.widened(values, rows)
+    return engine.widened(values, scenario, metrics)
 
 
 def end_with(driver: int) -> None:

@@ -65,7 +65,7 @@ def contradictions(s: Tables) -> Iterator[tuple[str, str]]:
         return
     book = "with venue book"
     if s.market.process == "arithmetic":
-        yield "venue", "must be quote with market.process arithmetic, whose prices have no end"
+        yield "market.process", f"must be logit or threshold {book}, whose prices are between 0 and 1"
         return
     if s.quoting.policy in ("glosten_milgrom", "lmsr"):
         yield (

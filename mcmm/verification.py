@@ -303,7 +303,7 @@ def _check(
     found: list[Difference] = []
     for point in points:
         scenario = study.scenario_at(point)
-        values = simulate(scenario, study.seed, chunk, Stop(), study.quoter, len(study.metrics))
+        values = simulate(scenario, study.seed, chunk, Stop(), study.quoter, study.metrics)
         part = Part.of(values, study.metrics, chunk.first_path, exact=each.exact, all_rows=study.all_rows)
         one = Chunk(chunk.index, point, 1, chunk.first_path, chunk.paths, 0)
         (record,), _ = records_of(one, [part], [controls_known(scenario)], study.metrics, whole)

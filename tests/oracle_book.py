@@ -201,7 +201,8 @@ class Flow:
         left = 1.0
         for event in range(MOST_EVENTS):
             lean = self.tilt(lagged)
-            words = numbers.words(self.draws.seed, self.draws.path, step, purpose + 2**18 * event)
+            label = self.draws.label(purpose) + 2**18 * event
+            words = numbers.words(self.draws.seed, self.draws.path, step, label)
             time, kind, quantity, place = (word >> 1 for word in words)
             cancels = {
                 side: [(tick, rate * (LEAN - side * lean)) for tick, rate in self.resting(side)]

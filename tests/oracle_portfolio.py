@@ -10,13 +10,16 @@ from typing import Any
 import oracle
 import oracle_numbers as numbers
 from oracle_risk import NONE, PORTFOLIO_DRAWDOWN
+from oracle_venue import BookPath
 
+from mcmm.metrics import BOOK_NAMES
 from mcmm.scenario import Scenario
 
 SUMMED = (
     *("fills", "volume", "notional", "fees", "pnl", "pnl_fair", "pnl_settled", "spread_pnl", "inventory_pnl"),
     *("final_inventory", "outages", "inventory_limit_steps", "informed_volume", "informed_pnl"),
 )
+"""Of each market's metrics; all that only a book reports is added up too."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,12 @@ class Portfolio:
         for place, (name, market) in enumerate(scenario.by_market().items()):
             draws = numbers.Draws(seed, path, place, self.rules.correlation)
             own = None if orders is None else [order for order in orders if order["market"] == name]
-            self.walks[name] = oracle.Path(market, draws, own, self.share if limited else None)
+            share = self.share if limited else None
+            self.walks[name] = (
+                oracle.Path(market, draws, own, share)
+                if scenario.venue == "quote"
+                else BookPath(market, draws, share)
+            )
         self.exposure = 0.0
         self.peak = self.peak_fair = 0.0  # of the whole path
         self.since = 0.0  # what the breaker measures from
@@ -113,7 +121,8 @@ class Portfolio:
         quoted = sum(walk.sums.quoted_steps for walk in walks)
         spread = total(walk.sums.spread_ticks * walk.tick for walk in walks)
         bounded = all(walk.scenario.bounded for walk in walks)
-        found = {name: total(each[name] for each in own.values()) for name in SUMMED} | self.most
+        summed = (*SUMMED, *(BOOK_NAMES if self.scenario.venue == "book" else ()))
+        found = {name: total(each[name] for each in own.values()) for name in summed} | self.most
         found |= {
             "max_exposure": self.most["max_exposure"] if bounded else math.nan,
             "average_spread": spread / quoted if quoted else math.nan,

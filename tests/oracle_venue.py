@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 import oracle_numbers as numbers
-from oracle import Custom, Path, Result
+from oracle import Custom, Path, Result, Share
 from oracle_book import BUY, SELL, Book, Fill, Flow
 from oracle_market import Quote
 
@@ -20,8 +20,14 @@ HORIZONS = (1, 10, 100)
 class BookPath(Path):
     """The maker of `Path`, its orders in a book with others."""
 
-    def __init__(self, scenario: Scenario, draws: numbers.Draws, custom: Custom = None) -> None:
-        super().__init__(scenario, draws, None, custom=custom)
+    def __init__(
+        self,
+        scenario: Scenario,
+        draws: numbers.Draws,
+        share: Share | None = None,
+        custom: Custom = None,
+    ) -> None:
+        super().__init__(scenario, draws, None, share, custom)
         self.book = Book(scenario.ticks, scenario.book.fill_rule)
         self.flow = Flow(scenario, draws, self.book)
         self.lagged = scenario.market.initial_probability
@@ -216,6 +222,6 @@ class BookPath(Path):
 
 def simulate(scenario: Scenario, seed: int, path: int, custom: Custom = None) -> Result:
     """Walk one path on the venue `book`."""
-    walk = BookPath(scenario, numbers.Draws(seed, path), custom)
+    walk = BookPath(scenario, numbers.Draws(seed, path), custom=custom)
     rows = [walk.step(t) | walk.what_the_step_leaves() for t in range(scenario.steps)]
     return Result(walk.metrics(), rows, walk.acted)

@@ -193,6 +193,38 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             **{"place_latency": 1, "join_only": True},
         },
     },
+    "books": {
+        "steps": 30,
+        "venue": "book",
+        "flow": {"arrival_rate": 0.6, "informed_fraction": 0.3},
+        "quoting": {"base_spread": 0.02, "quote_size": 5, "reference_weight": 0.2},
+        "risk": {"inventory_limit": 40, "breaker_action": "pause", "pause_steps": 6},
+        "book": {"activity": 0.15, "warmup_steps": 4},
+        "markets": [
+            {
+                "name": "fed",
+                "market": {"volatility": 0.08},
+                "book": {"place_latency": 2, "cancel_latency": 1},
+            },
+            {
+                "name": "cpi",
+                "market": {"process": "threshold", "resolution_step": 60, "initial_probability": 0.3},
+                "risk": {"breaker_action": "flatten", "mark": "fair"},
+                "book": {
+                    "limit_rates": [round(1.5 - 0.09 * i, 2) for i in range(16)],
+                    "cancel_rates": [round(0.8 - 0.04 * i, 2) for i in range(16)],
+                    "passive_fraction": 0.3,
+                },
+            },
+            {
+                "name": "btc",
+                "market": {"tick_size": 0.05, "initial_probability": 0.6},
+                "quoting": {"policy": "symmetric", "base_spread": 0.1},
+                "book": {"fill_rule": "touch", "top_up": False, "recentre_strength": 60.0},
+            },
+        ],
+        "portfolio": {"correlation": 0.6, "exposure_limit": 8.0, "drawdown_limit": 0.1},
+    },
 }
 
 ORDERS = pd.DataFrame(

@@ -39,7 +39,10 @@ def test_a_quote_venue_is_written_as_before() -> None:
 @pytest.mark.parametrize(
     ("tables", "line"),
     [
-        ({"market": {"process": "arithmetic", "initial_mid": 1.0}}, "venue: must be quote"),
+        (
+            {"market": {"process": "arithmetic", "initial_mid": 1.0}},
+            "market.process: must be logit or threshold with venue book",
+        ),
         ({"market": {"tick_size": 0.001}}, "market.tick_size: must be >= 0.01 with venue book, got 0.001"),
         ({"market": {"tick_size": 0.0}, "quoting": {"policy": "lmsr"}}, "quoting.policy: must be adaptive"),
         ({"flow": {"model": "intensity"}}, "flow.model: must be takers with venue book"),
@@ -61,7 +64,28 @@ def test_a_quote_venue_is_written_as_before() -> None:
             {"book": {"place_latency": 33}},
             "book.place_latency: must be a whole number >= 0 and <= 32, got 33",
         ),
-        ({"markets": [{"name": "a"}]}, 'venue: must be quote with [[markets]], got "book"'),
+        (
+            {"markets": [{"name": "a"}, {"name": "b", "flow": {"model": "intensity"}}]},
+            "markets.b.flow.model: must be takers with venue book",
+        ),
+        (
+            {"markets": [{"name": "a", "book": {"market_rate": 90.0, "activity": 2.0}}, {"name": "b"}]},
+            "markets.a.book.activity: must keep every rate of the book <= 100 a step, got 2.0",
+        ),
+        (
+            {"markets": [{"name": "a", "book": {"cancel_latency": -1}}]},
+            "markets.a.book.cancel_latency: must be a whole number >= 0 and <= 32, got -1",
+        ),
+        (
+            {
+                "markets": [
+                    {"name": "a", "market": {"process": "arithmetic", "initial_mid": 1.0}},
+                    {"name": "b"},
+                ]
+            },
+            "markets.a.market.process: must be logit or threshold with venue book, whose prices are between "
+            '0 and 1, got "arithmetic"',
+        ),
     ],
 )
 def test_what_a_book_cannot_have_is_refused_by_name(tables: dict[str, Any], line: str) -> None:

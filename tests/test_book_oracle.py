@@ -25,6 +25,11 @@ from mcmm.policies import QuoteView
 
 ROOT = Path(__file__).parents[1]
 LEAST = 5  # scenarios in which each of the below has to act
+DEEP = (
+    tuple(round(1.85 * 0.8**i, 3) for i in range(16)),
+    (0.71, 0.4, 0.0, *[0.2] * 6, *[0.1] * 6, 0.05),
+)
+"""Rates at as many distances as a book has places for, each unlike its neighbours somewhere."""
 WANTED = [
     *(
         "fill by the flow",
@@ -46,6 +51,7 @@ WANTED = [
     ),
     *(f"filled from {place}" for place in oracle_venue.PLACES),
     *(f"filled by {rule}" for rule in ("queue", "touch", "through")),
+    "filled at 16 distances",
     *(f"{policy} filled" for policy in ("adaptive", "symmetric", "avellaneda_stoikov")),
 ]
 
@@ -90,8 +96,8 @@ def scenarios(draw: st.DrawFn) -> mcmm.Scenario:
         "fees": one_of(draw, maker_rate=[0.0, 0.0175, -0.01], rounding=[0.0, 0.01]),
         "book": one_of(
             draw,
-            limit_rates=[(1.85, 1.51, 1.09, 0.88, 0.77), (0.5, 0.2), (0.0, 1.0, 3.0)],
-            cancel_rates=[(0.71, 0.81, 0.68, 0.56, 0.47), (0.3,), (0.5, 0.0, 0.1, 0.0)],
+            limit_rates=[(1.85, 1.51, 1.09, 0.88, 0.77), (0.5, 0.2), (0.0, 1.0, 3.0), DEEP[0]],
+            cancel_rates=[(0.71, 0.81, 0.68, 0.56, 0.47), (0.3,), (0.5, 0.0, 0.1, 0.0), DEEP[1]],
             activity=[0.3, 0.05, 1.5],
             recentre_strength=[20.0, 0.0, 300.0],
             recentre_lag=[10.0, 1.0],
@@ -122,7 +128,7 @@ def compare(scenario: mcmm.Scenario, seed: int, first_path: int, lanes: tuple[in
         assert tuple(told.metrics) == (*NAMES, *BOOK_NAMES) == scenario.columns
         ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
         assert same(ours, told.metrics) == {}, f"path {lane}: core and oracle"
-        m = told.metrics
+        m, book = told.metrics, scenario.book
         signs = {
             "refusal": m["refusals"] > 0,
             "informed fill": m["informed_volume"] > 0,
@@ -130,8 +136,10 @@ def compare(scenario: mcmm.Scenario, seed: int, first_path: int, lanes: tuple[in
             "trip": m["trips"] > 0,
             "outage": m["outages"] > 0,
             **{f"filled from {place}": m[f"queue_fills_{place}"] > 0 for place in oracle_venue.PLACES},
-            f"filled by {scenario.book.fill_rule}": m["fills"] > 0,
+            f"filled by {book.fill_rule}": m["fills"] > 0,
             f"{scenario.quoting.policy} filled": m["fills"] > 0,
+            "filled at 16 distances": m["fills"] > 0
+            and 16 in map(len, (book.limit_rates, book.cancel_rates)),
         }
         acted |= told.acted | {sign for sign, came_about in signs.items() if came_about}
         assert m["max_inventory"] <= scenario.risk.inventory_limit

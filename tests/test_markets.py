@@ -124,7 +124,7 @@ def test_the_schema_lets_an_editor_complete_a_market() -> None:
     assert schema["properties"]["markets"]["items"] == {"$ref": "#/$defs/Member"}
     member = schema["$defs"]["Member"]
     assert set(member["properties"]) == {
-        *("name", "market", "flow", "fees", "quoting", "risk", "recovery", "schedule"),
+        *("name", "market", "flow", "fees", "quoting", "risk", "recovery", "schedule", "book"),
     }
     assert schema["$defs"]["Portfolio"]["properties"]["exposure_limit"]["type"] == ["number", "null"]
 

@@ -377,6 +377,11 @@ cdef void look_back(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) 
             mark_out(b, horizon, step, blk.probability[lane], unit)
 
 
+cdef inline Py_ssize_t metric_rows(const Settings* s) noexcept nogil:
+    """How many rows of metrics a market has: the book's own come after the others."""
+    return ROWS + (BOOK_ROWS if s.has_book else 0)
+
+
 cdef void close_books(const Windows* w, double* out, Py_ssize_t stride, Py_ssize_t lanes) noexcept nogil:
     """The book's own metrics, after the others: mcmm.metrics.BOOK_NAMES in their order."""
     cdef Py_ssize_t lane, place, horizon

@@ -103,7 +103,7 @@ cdef void close_portfolio(
     Member* members, Portfolio* p, uint64_t seed, uint64_t path, double* out, Py_ssize_t stride, Py_ssize_t lanes
 ) noexcept nogil:
     """Every market's metrics, and before them the portfolio's: sums in the markets' order, and its own."""
-    cdef Py_ssize_t i, m, row, markets = p.settings.markets
+    cdef Py_ssize_t i, m, row, markets = p.settings.markets, rows = metric_rows(members[0].settings)
     cdef Block* b
     cdef const Settings* s
     cdef double total, quoted
@@ -112,14 +112,16 @@ cdef void close_portfolio(
         draw_common_outcomes(members[0].block, p, seed, path)
     for m in range(markets):
         close_block(
-            members[m].block, members[m].settings, seed, path, out + (m + 1) * ROWS * stride, stride, lanes
+            members[m].block, members[m].settings, seed, path, out + (m + 1) * rows * stride, stride, lanes
         )
+        if members[m].settings.has_book:
+            close_books(&members[m].windows, out + ((m + 1) * rows + ROWS) * stride, stride, lanes)
         bounded = bounded and members[m].settings.bounded
-    for row in range(ROWS):
+    for row in range(rows):
         for i in range(lanes):
             total = 0.0
             for m in range(markets):
-                total += out[((m + 1) * ROWS + row) * stride + i]
+                total += out[((m + 1) * rows + row) * stride + i]
             out[row * stride + i] = total
     for i in range(lanes):
         total = quoted = 0.0
@@ -155,6 +157,8 @@ cdef bint run_portfolio(
     for m in range(ps.markets):
         open_block(members[m].block, members[m].settings, seed, path)
         open_windows(&members[m].windows, members[m].settings)
+        if members[m].settings.has_book:
+            open_books(&members[m].windows, members[m].settings, members[m].tables, seed, path)
         members[m].block.portfolio = p
         begin_day(&members[m].day, members[m].settings, members[m].tables)
     for step in range(members[0].settings.steps):
@@ -175,7 +179,7 @@ cdef class PortfolioPlan:
     Parameters
     ----------
     plans : sequence of Plan
-        A plan for each market, of equal steps; `labels` and `has_breaker` of each know of the portfolio.
+        A plan for each market, of equal steps and one venue; `labels` and `has_breaker` of each know of the portfolio.
     fields : dict
         A value for every member of ``PortfolioSettings`` (kernel/state.pxd); validated by the caller.
     """
@@ -188,6 +192,8 @@ cdef class PortfolioPlan:
         self.settings = fields
         if self.settings.markets != len(self.plans) or not self.plans:
             raise ValueError("there must be a plan for each market")
+        if len({(<Plan?>plan).settings.has_book for plan in self.plans}) > 1:
+            raise ValueError("the markets must have one venue")
 
     def run(
         self, uint64_t seed, uint64_t first_path, double[:, :] out, double[:, :, :, ::1] trace=None,
@@ -195,13 +201,15 @@ cdef class PortfolioPlan:
     ):
         """Simulate ``out.shape[1]`` paths into `out` ((1 + markets) * METRIC_ROWS, paths), the GIL released.
 
-        The first METRIC_ROWS rows are the portfolio's, then each market's follow.
+        The first METRIC_ROWS rows (with order books as many more as a book has) are the portfolio's, then each
+        market's follow.
 
         trace : (markets, paths <= out.shape[1], steps, len(TRACE_COLUMNS)), filled for the first paths.
         stop : as for Plan.run.
         checkpoints : (markets, paths, at most steps, len(CHECKPOINT_COLUMNS)), filled for all paths.
         """
         cdef Py_ssize_t markets = self.settings.markets, paths = out.shape[1], first = 0, lanes, m, left = 0
+        cdef Py_ssize_t rows = metric_rows(&(<Plan>self.plans[0]).settings)
         cdef Py_ssize_t stride = out.strides[0] // sizeof(double)
         cdef Py_ssize_t size = sizeof(Portfolio) + 64, steps = (<Plan>self.plans[0]).settings.steps, traced = 0
         cdef Member* members
@@ -212,7 +220,7 @@ cdef class PortfolioPlan:
         cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
         cdef bint whole = True
         cdef list calls = []
-        if out.shape[0] != (1 + markets) * ROWS or not has_rows(out) or (trace is not None and (
+        if out.shape[0] != (1 + markets) * rows or not has_rows(out) or (trace is not None and (
             trace.shape[0] != markets or trace.shape[2] != steps or trace.shape[3] != COLUMNS
         )):
             raise ValueError("the output arrays do not have the core's shape")

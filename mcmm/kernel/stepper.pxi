@@ -331,16 +331,14 @@ cdef class Stepper:
         return self.member(market).day.current.venue_paused
 
     def metrics(self, double[:, ::1] out):
-        """Settle, and write a column of metrics, (METRIC_ROWS, 1), with several markets theirs after the sums', with an
-        order book its own.
+        """Settle, and write a column of metrics, (METRIC_ROWS, 1), in an order book its own after them, with several
+        markets theirs after the sums'.
 
         Of a path that has not ended they are those of its steps so far; nothing of the path is changed.
         """
         cdef Py_ssize_t m, steps = self.steps
         cdef char* kept = <char*>malloc(self.markets * sizeof(Block))
-        cdef Py_ssize_t rows = ROWS * (1 if self.portfolio == NULL else 1 + self.markets)
-        if self.portfolio == NULL and self.settings[0].has_book:
-            rows += BOOK_ROWS
+        cdef Py_ssize_t rows = metric_rows(&self.settings[0]) * (1 if self.portfolio == NULL else 1 + self.markets)
         if out.shape[0] != rows or out.shape[1] != 1:
             free(kept)
             raise ValueError("the output array does not have the core's shape")

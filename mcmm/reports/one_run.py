@@ -22,7 +22,7 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
-from mcmm.reports.queue import markout_line, place_columns
+from mcmm.reports.queue import market_queues, markout_line, place_columns, point_groups, together
 from mcmm.statistics import MONEY_METRICS, proportion
 from mcmm.summaries import summarise
 
@@ -120,6 +120,12 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         print_table(console, place_columns(simulation), [], None)
         say(console, markout_line(simulation))
         console.print()
+        if joint := together(scenario):
+            say(console, f"Places of orders in {joint}. By market:\n")
+            groups, first = _book_groups(simulation)
+            for part in pack(groups, [first], min(WIDTH, console.width)):
+                print_table(console, part, [], None)
+                console.print()
     say(console, _halt_line(simulation, values["trips"], values["halt_reason"], values["halt_step"]))
     notes = []
     if paths > 1:
@@ -205,6 +211,16 @@ def _market_columns(simulation: Simulation) -> list[Column]:
         counts("max\ninv.", cells("max_inventory.mean")),
         Column("chance\nof halt", [numbers.chance(value, paths) for value in cells("halt.chance")]),
     ]
+
+
+def _book_groups(simulation: Simulation) -> tuple[list[list[Column]], Column]:
+    """Make the tables of several markets' queues, and the column of their names: of many the first."""
+    names = simulation.scenario.market_names
+    shown = list(names[:MOST_MARKETS])
+    heading = "market" if len(shown) == len(names) else f"market, the\n{MOST_MARKETS} first"
+    return point_groups(market_queues(simulation, shown), range(len(shown))), Column(
+        heading, shown, text=True
+    )
 
 
 def _constants(constant: dict[str, float]) -> str:

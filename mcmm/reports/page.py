@@ -25,7 +25,7 @@ from mcmm.reports.findings import (
     short_names,
 )
 from mcmm.reports.provenance import provenance_rows, recipes, settings_groups
-from mcmm.reports.queue import queue_rows, queues_of, venue_of
+from mcmm.reports.queue import queue_rows, queues_of, together, venue_of
 
 if TYPE_CHECKING:
     from mcmm.statistics import Estimate
@@ -351,7 +351,8 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
         (findings.name(row), [_minus(text) for text in texts])
         for row, texts in zip(queues, cells, strict=True)
     ]
-    return {"headings": headings, "rows": rows, "places": PLACES} if queues else None
+    joint = together(findings.result.study.scenario)
+    return {"headings": headings, "rows": rows, "places": PLACES, "together": joint} if queues else None
 
 
 def _sort_key(value: float | str) -> str:

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcmm.reports.findings import Findings
+    from mcmm.scenario import Scenario
     from mcmm.simulation import Simulation
 
 __all__ = [
     "HORIZONS",
     "Queue",
+    "market_queues",
     "markout_line",
     "place_columns",
     "point_groups",
     "queue_rows",
     "queues_of",
+    "together",
     "venue_of",
 ]
 
@@ -78,8 +81,23 @@ def venue_of(findings: Findings) -> str:
     return "" if found == {"quote"} else f"venue{'s' * (len(found) > 1)} {' and '.join(sorted(found))}"
 
 
+def together(scenario: Scenario) -> str:
+    """Say of how many markets a queue is the sum; empty of one."""
+    count = len(scenario.markets)
+    return "" if count < 2 else f"{'both' if count == 2 else f'all {count}'} markets together"
+
+
+def market_queues(simulation: Simulation, markets: Sequence[str]) -> dict[int, Queue]:
+    """Return the queue of some of several markets, by their place in the list."""
+    row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
+    return {
+        place: Queue.of(lambda name, market=market: float(row[f"{market}.{name}"].mean()))  # type: ignore[misc]
+        for place, market in enumerate(markets)
+    }
+
+
 def queues_of(findings: Findings) -> dict[int, Queue]:
-    """Return the queue of every point of venue book, by its row."""
+    """Return the queue of every point of venue book, by its row: of several markets the sum."""
     if "book_events.mean" not in findings.result.summary:
         return {}
     rows = range(len(findings.result.points))

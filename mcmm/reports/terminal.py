@@ -27,7 +27,7 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
-from mcmm.reports.queue import point_groups, queues_of, venue_of
+from mcmm.reports.queue import point_groups, queues_of, together, venue_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +74,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
     if booked := [row for row in rows if row in queues]:
         say(
             console,
-            "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs.",
+            "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs"
+            f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
         )
         points = Column("point", [str(result.points.index[row]) for row in booked])
         for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):

@@ -1,0 +1,124 @@
+"""Several markets in one path, each in an order book: core equals oracle bit for bit, and so does the bot."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import oracle_portfolio
+import panel
+import pytest
+import test_book_oracle
+from cases import PATHS, one_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_bot import assert_same as assert_bot_is_simulation
+from test_oracle import same
+
+import mcmm
+from mcmm.scenario import Scenario
+
+INF = math.inf
+LEAST = 3  # scenarios in which each of the below has to act, whatever hypothesis draws
+WANTED = [
+    *(f"portfolio {action}" for action in ("halt", "pause", "flatten")),
+    *("second portfolio trip", "a market's own reason first", "portfolio's share", "the share binds"),
+    *("filled after the trip", "correlated", "three markets", "one market", "latencies of their own"),
+    *("fill by the flow", "patient taker", "taker walks on", "stale order filled"),
+]
+
+
+@st.composite
+def portfolios(draw: st.DrawFn) -> Scenario:
+    """Markets with books of their own, and what joins them, in most examples tight enough to act."""
+    count = draw(st.sampled_from((2, 3, 2, 1)))
+    chosen = [draw(test_book_oracle.scenarios()) for _ in range(count)]
+    tables = []
+    for place, each in enumerate(chosen):
+        table = {"name": f"m-{place}", **each.to_dict()}
+        del table["steps"], table["venue"]
+        table["book"]["activity"] = min(table["book"]["activity"], 0.3)
+        table["risk"] |= one_of(draw, breaker_action=("pause", "flatten", "halt"), pause_steps=(5, 1))
+        tables.append(table)
+    joint = one_of(
+        draw,
+        correlation=(0.7, 0.0, 1.0),
+        drawdown_limit=(0.1, 0.5, 0.02, INF),
+        exposure_limit=(INF, 2.0, 10.0),
+    )
+    shared = one_of(draw, drawdown_baseline=("peak", "start"))
+    steps = min(each.steps for each in chosen)
+    made = {"venue": "book", "steps": steps, "risk": shared, "markets": tables, "portfolio": joint}
+    return Scenario.from_dict(made)
+
+
+def compare(scenario: Scenario, seed: int, first_path: int, lanes: tuple[int, ...]) -> set[str]:
+    """Assert that core and oracle agree, step by step and market by market; return what came about."""
+    core = mcmm.simulate(scenario, paths=PATHS, seed=seed, first_path=first_path, trace_paths=PATHS)
+    assert core.trace_values is not None
+    came_about: set[str] = set()
+    for lane in lanes:
+        told = oracle_portfolio.simulate(scenario, seed, first_path + lane)
+        for place, (market, rows) in enumerate(told.rows.items()):
+            for t, row in enumerate(rows):
+                ours = {name: float(core.trace_values[name][lane, place, t]) for name in row}
+                assert same(ours, row) == {}, f"path {first_path + lane}, market {market}, step {t}"
+        assert tuple(told.metrics) == scenario.columns
+        ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
+        assert same(ours, told.metrics) == {}, f"path {first_path + lane}: core and oracle"
+        came_about |= told.acted | happened(scenario, told)
+    return came_about
+
+
+def happened(scenario: Scenario, told: oracle_portfolio.Result) -> set[str]:
+    m, markets = told.metrics, scenario.by_market().values()
+    late = [
+        now
+        for rows in told.rows.values()
+        for before, now in pairwise(rows)
+        if before["halted"] and now["bought"] + now["sold"] > 0
+    ]
+    signs = {
+        "the share binds": m["exposure_limit_steps"] > 0,
+        "filled after the trip": bool(late),
+        "correlated": scenario.portfolio.correlation > 0 and m["fills"] > 0,
+        "three markets": len(markets) == 3,
+        "one market": len(markets) == 1,
+        "latencies of their own": len({each.book.cancel_latency for each in markets}) > 1,
+    }
+    return {sign for sign, came_about in signs.items() if came_about}
+
+
+@pytest.mark.slow
+def test_core_is_the_oracle_of_several_books() -> None:
+    acted: Counter[str] = Counter()
+
+    @settings(max_examples=70, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(portfolios(), st.sampled_from((0, 7, 2**64 - 1)), st.sampled_from((0, 999, 2**48 - PATHS)))
+    def each(scenario: Scenario, seed: int, first_path: int) -> None:
+        acted.update(compare(scenario, seed, first_path, (0, 65)))
+
+    each()
+    assert {name: acted[name] for name in WANTED if acted[name] < LEAST} == {}
+
+
+def test_the_panel() -> None:
+    """So that what is frozen is what the pages say, 16 distances and a joint trip included."""
+    came_about = compare(Scenario.from_dict(panel.SCENARIOS["books"]), panel.SEED, 2**40 + 7, (0, 63, 64))
+    assert {"portfolio's share", "portfolio pause", "portfolio flatten", "stale order filled"} <= came_about
+
+
+def test_the_bot_in_several_books() -> None:
+    """Every quote, fill, mark and metric, through restarts from its snapshots."""
+    filled: list[Any] = []
+
+    @settings(max_examples=15, deadline=None)
+    @given(portfolios(), st.lists(st.integers(0, 40), max_size=3))
+    def agree(scenario: Scenario, restarts: list[int]) -> None:
+        filled.extend(assert_bot_is_simulation(scenario, 7, 5, restarts=restarts))
+
+    agree()
+    assert len({fill.market for fill in filled}) > 1
+    assert len(filled) > 50

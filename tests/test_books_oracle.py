@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import cases
 import oracle_portfolio
 import panel
 import pytest
@@ -100,8 +101,7 @@ def test_core_is_the_oracle_of_several_books() -> None:
     def each(scenario: Scenario, seed: int, first_path: int) -> None:
         acted.update(compare(scenario, seed, first_path, (0, 65)))
 
-    each()
-    assert {name: acted[name] for name in WANTED if acted[name] < LEAST} == {}
+    cases.until_seen([each], acted, WANTED, LEAST)
 
 
 def test_the_panel() -> None:
@@ -120,5 +120,4 @@ def test_the_bot_in_several_books() -> None:
         filled.extend(assert_bot_is_simulation(scenario, 7, 5, restarts=restarts))
 
     agree()
-    assert len({fill.market for fill in filled}) > 1
-    assert len(filled) > 50
+    assert {fill.market for fill in filled} >= {"m-0", "m-1"}

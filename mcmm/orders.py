@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mcmm.errors import InputError, ScenarioError
+from mcmm.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +32,6 @@ def replay_of(scenario: Scenario) -> Scenario:
     ScenarioError
         If a setting contradicts that.
     """
-    if scenario.venue == "book":
-        raise ScenarioError(
-            'venue: must be quote where takers are recorded or come from outside, got "book", with its own'
-        )
     shared = {f"markets.{name}.flow.model": None for name in scenario.market_names}
     return scenario.replace({**shared, "flow.model": "replay"})
 

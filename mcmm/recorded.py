@@ -41,7 +41,7 @@ def maker_of(scenario: Scenario) -> Scenario:
     Raises
     ------
     InputError
-        If it has several markets, or a process without an outcome.
+        If it has several markets, a process without an outcome, or an order book.
     """
     if scenario.markets:
         raise InputError("scenario: must be of one market to be replayed: each contract is a path of it")
@@ -49,6 +49,11 @@ def maker_of(scenario: Scenario) -> Scenario:
         raise InputError(
             f"scenario: market.process must not be {scenario.market.process} to be replayed: a tape's prices "
             "are chances"
+        )
+    if scenario.venue == "book":
+        raise InputError(
+            "scenario: venue must not be book to be replayed: a tape's prints were made in a book of "
+            "their own"
         )
     return scenario.replace({**_OF_THE_MARKET, **dict.fromkeys(_DRAWN, 0.0)})
 

@@ -72,8 +72,8 @@ def contradictions(s: Tables) -> Iterator[tuple[str, str]]:
             "quoting.policy",
             f"must be adaptive, symmetric, avellaneda_stoikov or custom {book}: it has a grid",
         )
-    if s.flow.model != "takers":
-        yield "flow.model", f"must be takers {book}, which matches orders in their turn"
+    if s.flow.model == "intensity":
+        yield "flow.model", f"must be takers or replay {book}, which matches orders in their turn"
     if s.market.tick_size and round(1 / s.market.tick_size) > BOOK_TICKS:
         yield "market.tick_size", f"must be >= {1 / BOOK_TICKS} {book}"
     if s.recovery.stale_quotes:

@@ -54,7 +54,7 @@ class Portfolio:
             self.walks[name] = (
                 oracle.Path(market, draws, own, share)
                 if scenario.venue == "quote"
-                else BookPath(market, draws, share)
+                else BookPath(market, draws, own, share)
             )
         self.exposure = 0.0
         self.peak = self.peak_fair = 0.0  # of the whole path

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 import oracle_numbers as numbers
-from oracle import Custom, Path, Result, Share
+from oracle import Custom, Orders, Path, Result, Share
 from oracle_book import BUY, SELL, Book, Fill, Flow
 from oracle_market import Quote
 
@@ -24,10 +24,11 @@ class BookPath(Path):
         self,
         scenario: Scenario,
         draws: numbers.Draws,
+        orders: Orders = None,
         share: Share | None = None,
         custom: Custom = None,
     ) -> None:
-        super().__init__(scenario, draws, None, share, custom)
+        super().__init__(scenario, draws, orders, share, custom)
         self.book = Book(scenario.ticks, scenario.book.fill_rule)
         self.flow = Flow(scenario, draws, self.book)
         self.lagged = scenario.market.initial_probability
@@ -51,7 +52,8 @@ class BookPath(Path):
         self.send(t)
         places = self.places()
         row = self.what_rests(quoting)
-        fills = [*self.flow_fills(t), *self.taker_fills(t)]
+        takers = self.order_fills if self.scenario.flow.model == "replay" else self.taker_fills
+        fills = [*self.flow_fills(t), *takers(t)]
         for side in SIDES:
             self.settle(t, side, [fill for fill in fills if fill.v * side < 0], places)
         self.fees_of(fills)
@@ -163,6 +165,20 @@ class BookPath(Path):
         if mine:
             yield Fill(mine if buys else -mine, tick, taker.informed)
 
+    def order_fills(self, t: int) -> Iterator[Fill]:
+        """The order given for this step, as far as its limit goes; the rest of it is gone."""
+        if t not in self.orders:
+            return
+        order = self.orders[t]
+        side, size = int(order["side"]), int(order["size"])
+        limit = order.get("limit", math.nan)
+        known = side * math.inf if math.isnan(limit) else limit + side * (1e-9 / self.book.ticks)
+        filled, mine, tick = self.book.take(-side, size, known)
+        self.note("order given stops at its limit", filled < size and self.book.has(-side))
+        self.note("order given walks on", filled > mine > 0)
+        if mine:
+            yield Fill(side * mine, tick, False)
+
     # ---- what was filled
 
     def settle(self, t: int, side: int, fills: list[Fill], places: dict[int, str]) -> None:
@@ -220,8 +236,12 @@ class BookPath(Path):
         }
 
 
-def simulate(scenario: Scenario, seed: int, path: int, custom: Custom = None) -> Result:
-    """Walk one path on the venue `book`."""
-    walk = BookPath(scenario, numbers.Draws(seed, path), custom=custom)
+def simulate(
+    scenario: Scenario, seed: int, path: int, custom: Custom = None, orders: Orders = None
+) -> Result:
+    """Walk one path on the venue `book`; with orders, they take the takers' place."""
+    if orders is not None:
+        scenario = scenario.replace({"flow.model": "replay"})
+    walk = BookPath(scenario, numbers.Draws(seed, path), orders, custom=custom)
     rows = [walk.step(t) | walk.what_the_step_leaves() for t in range(scenario.steps)]
     return Result(walk.metrics(), rows, walk.acted)

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 import mcmm
-from mcmm.errors import ScenarioError
+from mcmm.errors import InputError, ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.recorded import replay
 from mcmm.reports import numbers
+from mcmm.tape import read_tape
 
 BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
 MAKER = {"policy": "symmetric", "base_spread": 0.02, "quote_size": 3}
@@ -45,7 +47,7 @@ def test_a_quote_venue_is_written_as_before() -> None:
         ),
         ({"market": {"tick_size": 0.001}}, "market.tick_size: must be >= 0.01 with venue book, got 0.001"),
         ({"market": {"tick_size": 0.0}, "quoting": {"policy": "lmsr"}}, "quoting.policy: must be adaptive"),
-        ({"flow": {"model": "intensity"}}, "flow.model: must be takers with venue book"),
+        ({"flow": {"model": "intensity"}}, "flow.model: must be takers or replay with venue book"),
         ({"recovery": {"stale_quotes": True}}, "recovery.stale_quotes: must be false with venue book"),
         (
             {"schedule": {"pauses": [{"start": 1, "steps": 2, "quotes": "rest"}]}},
@@ -66,7 +68,7 @@ def test_a_quote_venue_is_written_as_before() -> None:
         ),
         (
             {"markets": [{"name": "a"}, {"name": "b", "flow": {"model": "intensity"}}]},
-            "markets.b.flow.model: must be takers with venue book",
+            "markets.b.flow.model: must be takers or replay with venue book",
         ),
         (
             {"markets": [{"name": "a", "book": {"market_rate": 90.0, "activity": 2.0}}, {"name": "b"}]},
@@ -186,9 +188,25 @@ def test_a_limit_is_calibrated_in_a_book() -> None:
     assert chances[0] < 0.25 < chances[1]
 
 
-def test_given_orders_are_refused_by_the_name_of_the_venue() -> None:
-    with pytest.raises(ScenarioError, match=r'venue: must be quote where takers are .* got "book"'):
-        mcmm.simulate(scenario(), paths=1, orders=pd.DataFrame({"step": [0], "side": [1], "size": [1]}))
+def test_a_given_order_takes_what_rests_at_its_limit_or_better() -> None:
+    """By hand: three contracts of others at 49 and 51 cents, seven of the maker's behind, no flow."""
+    quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
+    made = scenario(steps=5, quoting={**MAKER, "quote_size": 7}, book=quiet)
+    rows = {
+        "step": [0, 1, 2, 3],
+        "side": [1, 1, -1, -1],
+        "size": [9, 9, 4, 9],
+        "limit": [0.5, 0.51, 0.49, 0.5],
+    }
+    trace = mcmm.simulate(made, paths=1, orders=pd.DataFrame(rows), trace_paths=1).trace
+    assert trace["sold"].tolist() == [0, 6, 0, 0, 0]
+    assert trace["bought"].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_a_tape_is_not_replayed_in_a_book(tmp_path: Path) -> None:
+    (tmp_path / "tape.csv").write_text("time,side,size,price\n1,buy,2,0.5\n2,sell,2,0.5\n")
+    with pytest.raises(InputError, match="scenario: venue must not be book to be replayed"):
+        replay(read_tape(tmp_path / "tape.csv"), scenario())
 
 
 def test_the_rates_of_the_flow_are_an_axis() -> None:

@@ -11,6 +11,7 @@ import cases
 import numpy as np
 import oracle_numbers as numbers
 import oracle_venue
+import pandas as pd
 import panel
 import pytest
 from cases import one_of
@@ -116,13 +117,27 @@ def scenarios(draw: st.DrawFn) -> mcmm.Scenario:
     return mcmm.Scenario(venue="book", steps=draw(st.sampled_from([40, 15])), **tables)
 
 
-def compare(scenario: mcmm.Scenario, seed: int, first_path: int, lanes: tuple[int, ...]) -> set[str]:
+@st.composite
+def replays(draw: st.DrawFn) -> tuple[mcmm.Scenario, list[dict[str, float]]]:
+    """A book with given orders in place of its takers, and without what a replay may not draw."""
+    scenario = draw(scenarios()).replace({"recovery.disconnect_rate": 0.0})
+    return scenario, draw(cases.orders(scenario))
+
+
+def compare(
+    scenario: mcmm.Scenario,
+    seed: int,
+    first_path: int,
+    lanes: tuple[int, ...],
+    orders: list[dict[str, float]] | None = None,
+) -> set[str]:
     """Assert that core and oracle agree; return what came about."""
-    core = mcmm.simulate(scenario, paths=66, seed=seed, first_path=first_path, trace_paths=66)
+    frame = None if orders is None else pd.DataFrame(orders)
+    core = mcmm.simulate(scenario, paths=66, seed=seed, first_path=first_path, trace_paths=66, orders=frame)
     assert core.trace_values is not None
     acted: set[str] = set()
     for lane in lanes:
-        told = oracle_venue.simulate(scenario, seed, first_path + lane)
+        told = oracle_venue.simulate(scenario, seed, first_path + lane, orders=orders)
         for t, row in enumerate(told.rows):
             ours = {name: float(core.trace_values[name][lane, t]) for name in row}
             assert same(ours, row) == {}, f"path {lane}, step {t}: core and oracle"
@@ -164,6 +179,26 @@ def test_core_is_the_oracle() -> None:
         acted.update(compare(scenario, seed, first_path, lanes))
 
     cases.until_seen([each], acted, WANTED, LEAST)
+
+
+@pytest.mark.slow
+def test_given_orders_meet_the_book() -> None:
+    """They take the takers' place: market orders and limits, which meet the maker in its turn."""
+    acted: Counter[str] = Counter()
+
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(replays(), st.sampled_from((0, 7)), st.sampled_from((0, 999)))
+    def each(case: tuple[mcmm.Scenario, Any], seed: int, first_path: int) -> None:
+        acted.update(compare(case[0], seed, first_path, (0, 65), case[1]))
+
+    wanted = (
+        "order given stops at its limit",
+        "order given walks on",
+        "fill by the flow",
+        "filled from near",
+    )
+    cases.until_seen([each], acted, wanted, LEAST)
+    assert acted["informed fill"] == 0
 
 
 def test_the_panel() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from test_live import run as drive
 
 import mcmm
 from mcmm import cli
 from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.session import Given
 
 TABLES: dict[str, Any] = {
     "venue": "book",
@@ -186,3 +188,36 @@ def test_a_killed_bot_goes_on_in_its_books(
         pd.testing.assert_frame_equal(
             found.reset_index(drop=True), wanted.reset_index(drop=True), check_exact=True, check_dtype=False
         )
+
+
+def test_orders_from_outside_come_to_its_books_over_stdin_through_a_restart(tmp_path: Path) -> None:
+    """What is said of a step, in one session or two, is what simulate does with those orders."""
+    made = scenario(steps=40, portfolio={"exposure_limit": 9.0})
+    orders = [
+        {"step": t, "side": 1 if t % 4 < 2 else -1, "size": 1 + t % 9 * 3, "limit": 0.5, "market": name}
+        for t in range(40)
+        for place, name in enumerate(("fed", "cpi"))
+        if (t + place) % 2
+    ]
+    said: list[dict[str, Any] | str] = [
+        {
+            "seq": t,
+            "orders": {each["market"]: {k: each[k] for k in ("side", "size", "limit")} for each in here},
+        }
+        for t in range(40)
+        if (here := [each for each in orders if each["step"] == t])
+    ]
+    given = Given(made, feed="stdin")
+    fills = []
+    for part in (said[:13], said[13:]):
+        heard, _, _ = drive(tmp_path, given, part)
+        fills += [line for line in heard.lines if line["type"] == "fill"]
+    run = mcmm.simulate(made, paths=1, trace_paths=1, orders=pd.DataFrame(orders))
+    trace = pd.read_json(tmp_path / "trace.jsonl", lines=True, precise_float=True)
+    for market in ("fed", "cpi"):
+        found, wanted = (each[each["market"] == market].drop(columns="market") for each in (trace, run.trace))
+        pd.testing.assert_frame_equal(
+            found.reset_index(drop=True), wanted.reset_index(drop=True), check_exact=True, check_dtype=False
+        )
+        sizes = sum(fill["size"] for fill in fills if fill["market"] == market)
+        assert sizes == wanted["bought"].sum() + wanted["sold"].sum() > 0

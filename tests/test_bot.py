@@ -127,8 +127,40 @@ def test_in_an_order_book_they_agree_too() -> None:
     bot.quote()
     with pytest.raises(InputError, match="on_fill: must be left to the venue, an order book"):
         bot.maker.on_fill(1, 1, 0.5)
-    with pytest.raises(ScenarioError, match=r"venue: must be quote where takers .* come from outside"):
-        Bot(Scenario(venue="book"), outside=True)
+    offered = bot.maker.quote()
+    taken = sum(fill.size for fill in ExecutionEngine(bot).trade())
+    left = bot.maker.quote()
+    assert left.bid_size + left.ask_size == offered.bid_size + offered.ask_size - taken
+
+
+@pytest.mark.parametrize("markets", [0, 2])
+def test_orders_from_outside_meet_an_order_book_as_recorded_ones_do(markets: int) -> None:
+    """Between the others' orders: at a limit, at any price, with fair values, through a restart."""
+    book = {"activity": 0.2, "warmup_steps": 3, "cancel_latency": 2}
+    quoting = {"base_spread": 0.02, "quote_size": 4, "reference_weight": 0.4}
+    own = {"markets": [{"name": "a"}, {"name": "b", "book": {"activity": 0.3}}][:markets]}
+    scenario = Scenario(venue="book", steps=50, book=book, quoting=quoting, recovery={"ramp_steps": 0}, **own)
+    told = {
+        (t, name): Order(1 if t % 4 < 2 else -1, 1 + t % 9 * 4, None if t % 3 else 0.5, 0.45 + t % 7 / 50)
+        for t in range(50)
+        for place, name in enumerate(scenario.by_market())
+        if (t + place) % 2
+    }
+    frame = [
+        {"step": t, "side": order.side, "size": order.size, "limit": order.limit, "fair": order.fair}
+        | ({"market": name} if markets else {})
+        for (t, name), order in told.items()
+    ]
+    fills = assert_same(scenario, 3, 5, frame, restarts=(20,))
+    assert {fill.market for fill in fills} == set(scenario.by_market())
+    bot = Bot(scenario, seed=3, path=5, outside=True)
+    engine = ExecutionEngine(bot)
+    met = []
+    while not bot.done:
+        here = {name: order for (t, name), order in told.items() if t == bot.step}
+        met += engine.trade(here)
+        bot.end_step()
+    assert met == fills
 
 
 def remembering(view: QuoteView) -> None:

@@ -5,8 +5,8 @@
 
 from mcmm.kernel.book cimport (
     ASK, BID, BOOK_LEVELS, BOOK_PAD, BOOK_TICKS, DECISIONS, LEVEL_CAP, MARKED, MOST_EVENTS, PLACES, Book, BookSettings,
-    Decision, FilledStep, FillRule, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance, occupy,
-    place_class, see_best, share_of, take_level, withdraw,
+    Decision, FilledStep, FillRule, Order, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance,
+    occupy, place_class, see_best, share_of, take_level, withdraw,
 )
 from mcmm.kernel.book_flow cimport cancel_order, note_fill, place_order, take, tilt_of, wait_of
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
@@ -304,6 +304,23 @@ cdef void send_takers(Block* blk, const Settings* s, const Tables* t, Windows* w
                 b.filled_informed[side] += filled
 
 
+cdef void send_order(
+    const Settings* s, Windows* w, double order_side, double size, double limit
+) noexcept nogil:
+    """Replay: an order given walks the levels that are at or better than its limit, the grace in it."""
+    cdef Py_ssize_t lane
+    cdef int side = ASK if order_side > 0.0 else BID
+    cdef int32_t filled
+    cdef Book* b
+    if order_side == 0.0:
+        return
+    for lane in range(LANES):
+        b = &w.books[lane]
+        filled = take(b, w.book, side, <int32_t>size, s.unit, limit)
+        if filled:
+            note_fill(b, side, filled, s.unit, s.maker_rate, s.fee_rounding)
+
+
 cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, int side) noexcept nogil:
     """The maker's books after what was filled of one of its orders in this step; then window and mid."""
     cdef Py_ssize_t lane, row = (step % s.imbalance_window) * LANES
@@ -342,7 +359,10 @@ cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, 
 
 cdef void trade_in_book(Block* blk, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
     let_flow(w, s, t, <uint64_t>step, s.labels + BOOK_FLOW, LANES, False)
-    send_takers(blk, s, t, w, step)
+    if s.flow == REPLAY:
+        send_order(s, w, t.order_side[step], t.order_size[step], t.order_limit[step])
+    else:
+        send_takers(blk, s, t, w, step)
     book_side(blk, s, w, step, BID)
     book_side(blk, s, w, step, ASK)
 

@@ -202,8 +202,15 @@ cdef class Stepper:
 
     cdef void trade_in_its_book(self, Py_ssize_t market):
         cdef Member* each = &self.members[market]
-        trade_in_book(each.block, each.day.current, each.tables, &each.windows, self.step)
+        cdef Block* b = each.block
+        cdef const Order* bid = &each.windows.books[0].order[BID]
+        cdef const Order* ask = &each.windows.books[0].order[ASK]
+        trade_in_book(b, each.day.current, each.tables, &each.windows, self.step)
         self.booked[market] = 2
+        # What is left of the maker's orders, in place of the best prices that the takers saw.
+        b.bid_size[0], b.ask_size[0] = bid.size, ask.size
+        b.bid[0] = bid.tick if bid.size > 0 else NAN
+        b.ask[0] = ask.tick if ask.size > 0 else NAN
 
     def trade(self, Py_ssize_t market):
         """Phases 3 and 4 in an order book: what was filled of the maker's orders, as (side, contracts, dollars)."""

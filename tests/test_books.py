@@ -69,6 +69,17 @@ def test_a_market_in_the_list_is_the_market_alone() -> None:
     assert not late.market("twin").equals(twin.market("twin"))
 
 
+def test_the_common_factor_moves_the_same_fair_values_as_on_the_venue_quote() -> None:
+    made = scenario(FED, {**FED, "name": "twin"}, portfolio={"correlation": 0.8})
+    books, quotes = (
+        mcmm.simulate(each, paths=300, seed=6).paths for each in (made, made.replace({"venue": "quote"}))
+    )
+    for name in ("fed.final_probability", "twin.final_probability", "fed.outcome", "twin.outcome"):
+        assert books[name].tolist() == quotes[name].tolist()
+    moved = books[["fed.final_probability", "twin.final_probability"]]
+    assert 0.6 < np.corrcoef(moved.to_numpy().T)[0, 1] < 0.95
+
+
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:
     made = scenario(portfolio={"correlation": 0.5, "exposure_limit": 8.0, "drawdown_limit": 0.5})
     whole = mcmm.simulate(made, paths=150, seed=9).values

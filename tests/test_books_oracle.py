@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import cases
 import oracle_portfolio
+import pandas as pd
 import panel
 import pytest
 import test_book_oracle
@@ -32,8 +34,8 @@ WANTED = [
 
 
 @st.composite
-def portfolios(draw: st.DrawFn) -> Scenario:
-    """Markets with books of their own, and what joins them, in most examples tight enough to act."""
+def portfolios(draw: st.DrawFn, trips: bool = False) -> Scenario:
+    """Markets with books of their own, and what joins them; with `trips` breakers that trip soon."""
     count = draw(st.sampled_from((2, 3, 2, 1)))
     chosen = [draw(test_book_oracle.scenarios()) for _ in range(count)]
     tables = []
@@ -41,13 +43,19 @@ def portfolios(draw: st.DrawFn) -> Scenario:
         table = {"name": f"m-{place}", **each.to_dict()}
         del table["steps"], table["venue"]
         table["book"]["activity"] = min(table["book"]["activity"], 0.3)
-        table["risk"] |= one_of(draw, breaker_action=("pause", "flatten", "halt"), pause_steps=(5, 1))
+        table["risk"] |= one_of(
+            draw, breaker_action=("pause", "flatten", "pause", "halt"), pause_steps=(5, 1)
+        )
+        if trips:
+            table["risk"] |= one_of(
+                draw, drawdown_limit=(0.05, INF), volume_limit=(INF,), mark=("mid", "fair")
+            )
         tables.append(table)
     joint = one_of(
         draw,
         correlation=(0.7, 0.0, 1.0),
-        drawdown_limit=(0.1, 0.5, 0.02, INF),
-        exposure_limit=(INF, 2.0, 10.0),
+        drawdown_limit=(0.05, 0.02) if trips else (0.5, 0.1, INF),
+        exposure_limit=(INF,) if trips else (1.0, 5.0, INF),
     )
     shared = one_of(draw, drawdown_baseline=("peak", "start"))
     steps = min(each.steps for each in chosen)
@@ -55,13 +63,31 @@ def portfolios(draw: st.DrawFn) -> Scenario:
     return Scenario.from_dict(made)
 
 
-def compare(scenario: Scenario, seed: int, first_path: int, lanes: tuple[int, ...]) -> set[str]:
+@st.composite
+def replays(draw: st.DrawFn) -> tuple[Scenario, list[dict[str, Any]]]:
+    """Such a portfolio with given orders in place of its takers."""
+    made = draw(portfolios())
+    made = made.replace({f"markets.{name}.recovery.disconnect_rate": 0.0 for name in made.market_names})
+    markets = made.by_market().items()
+    return made, [{**order, "market": name} for name, each in markets for order in draw(cases.orders(each))]
+
+
+def compare(
+    scenario: Scenario,
+    seed: int,
+    first_path: int,
+    lanes: tuple[int, ...],
+    orders: list[dict[str, Any]] | None = None,
+) -> set[str]:
     """Assert that core and oracle agree, step by step and market by market; return what came about."""
-    core = mcmm.simulate(scenario, paths=PATHS, seed=seed, first_path=first_path, trace_paths=PATHS)
+    frame = None if orders is None else pd.DataFrame(orders)
+    core = mcmm.simulate(
+        scenario, paths=PATHS, seed=seed, first_path=first_path, trace_paths=PATHS, orders=frame
+    )
     assert core.trace_values is not None
     came_about: set[str] = set()
     for lane in lanes:
-        told = oracle_portfolio.simulate(scenario, seed, first_path + lane)
+        told = oracle_portfolio.simulate(scenario, seed, first_path + lane, orders)
         for place, (market, rows) in enumerate(told.rows.items()):
             for t, row in enumerate(rows):
                 ours = {name: float(core.trace_values[name][lane, place, t]) for name in row}
@@ -96,12 +122,28 @@ def happened(scenario: Scenario, told: oracle_portfolio.Result) -> set[str]:
 def test_core_is_the_oracle_of_several_books() -> None:
     acted: Counter[str] = Counter()
 
-    @settings(max_examples=70, suppress_health_check=list(HealthCheck), deadline=None)
-    @given(portfolios(), st.sampled_from((0, 7, 2**64 - 1)), st.sampled_from((0, 999, 2**48 - PATHS)))
-    def each(scenario: Scenario, seed: int, first_path: int) -> None:
-        acted.update(compare(scenario, seed, first_path, (0, 65)))
+    def all_of(made: st.SearchStrategy[Scenario], examples: int) -> Callable[[], None]:
+        @settings(max_examples=examples, suppress_health_check=list(HealthCheck), deadline=None)
+        @given(made, st.sampled_from((0, 7, 2**64 - 1)), st.sampled_from((0, 999, 2**48 - PATHS)))
+        def each(scenario: Scenario, seed: int, first_path: int) -> None:
+            acted.update(compare(scenario, seed, first_path, (0, 65)))
 
-    cases.until_seen([each], acted, WANTED, LEAST)
+        return each
+
+    tests = [all_of(portfolios(), 35), all_of(portfolios(trips=True), 35)]
+    cases.until_seen(tests, acted, WANTED, LEAST)
+
+
+def test_given_orders_in_several_books() -> None:
+    acted: Counter[str] = Counter()
+
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(replays())
+    def each(case: tuple[Scenario, list[dict[str, Any]]]) -> None:
+        acted.update(compare(case[0], 7, 999, (0, 65), case[1]))
+
+    wanted = ("order given stops at its limit", "order given walks on", "fill by the flow", "three markets")
+    cases.until_seen([each], acted, wanted, 1)
 
 
 def test_the_panel() -> None:

@@ -21,6 +21,7 @@ from test_bot import assert_same as assert_bot_is_simulation
 from test_oracle import same
 
 import mcmm
+from mcmm.metrics import PLACES
 from mcmm.scenario import Scenario
 
 INF = math.inf
@@ -95,8 +96,19 @@ def compare(
         assert tuple(told.metrics) == scenario.columns
         ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
         assert same(ours, told.metrics) == {}, f"path {first_path + lane}: core and oracle"
+        keep_the_rules(scenario, told.metrics)
         came_about |= told.acted | happened(scenario, told)
     return came_about
+
+
+def keep_the_rules(scenario: Scenario, m: dict[str, float]) -> None:
+    """What holds of every market, and of their sum."""
+    for name, market in scenario.by_market().items():
+        assert m[f"{name}.max_inventory"] <= market.risk.inventory_limit
+        assert all(m[f"{name}.queue_fills_{place}"] <= m[f"{name}.volume"] for place in PLACES)
+    for of in ("", *(f"{name}." for name in scenario.market_names)):
+        parts = m[f"{of}spread_pnl"] + m[f"{of}inventory_pnl"] - m[f"{of}fees"]
+        assert m[f"{of}pnl_fair"] == pytest.approx(parts, abs=1e-9)
 
 
 def happened(scenario: Scenario, told: oracle_portfolio.Result) -> set[str]:

@@ -28,7 +28,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,10 @@ from mcmm.sketch import Sketch
 from mcmm.summaries import Part, rows_of
 from mcmm.tails import Tail
 
-__all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"]
+if TYPE_CHECKING:
+    from mcmm.whole import WholePoints
+
+__all__ = ["Record", "decode_records", "encode_records", "encode_whole", "join_files", "mark_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -123,6 +126,39 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
         for place, part in enumerate(_SKETCH):
             lists[f"{part}.{name}"] = [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
     columns |= {name: _lists(arrays) for name, arrays in lists.items() if any(map(len, arrays))}
+    return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
+
+
+def encode_whole(whole: WholePoints, mark: str) -> bytes:
+    """Put whole points in Parquet: the bytes that `encode_records` makes of their records.
+
+    Parameters
+    ----------
+    whole : WholePoints
+        Closed.
+    mark : str
+        As for `encode_records`.
+    """
+    import pyarrow as pa
+
+    rows = rows_of(whole.metrics)
+    counts, totals, squares, batches = whole.form.split(whole.sums)
+    size = len(whole.points)
+    columns: dict[str, Any] = {
+        "point": np.array(whole.points, dtype=np.int64),
+        "first_path": np.zeros(size, dtype=np.int64),
+        "paths": np.full(size, whole.paths),
+        "level": np.full(size, whole.level),
+        "number": np.zeros(size, dtype=np.int64),
+    }
+    columns |= {name: _table(sums) for name, sums in zip(_SUMS, (counts, totals, squares), strict=True)}
+    for place, name in enumerate(rows.names[: whole.form.batched]):
+        columns[f"batches.{name}"] = _table(batches[:, place])
+    columns["summary"] = _table(whole.columns)
+    for name in DISTRIBUTION_METRICS:
+        packed = [each.get(name, _NONE) for each in whole.distributions]
+        if any(map(len, packed)):
+            columns[f"distribution.{name}"] = _lists(packed)
     return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
 
 

@@ -332,7 +332,7 @@ class _Sweep:
 
         def summarised(some: Sequence[int]) -> list[tuple[int, Any]]:
             found = []
-            for point, part in joined(self.run.rounds, set(some)):
+            for point, part in joined(self.run.rounds, set(some), ("values",)):
                 self.stop.check()
                 known = controls_known(self.study.scenario_at(point))
                 found.append((point, summaries_of([part], metrics, [known])[0].columns))

@@ -200,7 +200,7 @@ class SweepResult:
         """
         self._check(point, (metric,))
         rounds = self._rounds_of(point)
-        columns = (f"distribution.{metric}", "summary", "values", "keys", "counts", "beyond")
+        columns = (f"distribution.{metric}", "summary", f"values.{metric}")
         records = [record for each in rounds for record in each.records.of_point(point, columns)]
         if len(records) == 1 and records[0].summary is not None and metric in records[0].distributions:
             return records[0].distributions[metric]

@@ -351,7 +351,10 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
         (findings.name(row), [_minus(text) for text in texts])
         for row, texts in zip(queues, cells, strict=True)
     ]
-    return {"headings": headings, "rows": rows, "places": PLACES} if queues else None
+    if not queues:
+        return None
+    with_errors = findings.result.study.all_rows
+    return {"headings": headings, "rows": rows, "places": PLACES, "with_errors": with_errors}
 
 
 def _sort_key(value: float | str) -> str:

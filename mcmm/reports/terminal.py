@@ -74,7 +74,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
     if booked := [row for row in rows if row in queues]:
         say(
             console,
-            "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs.",
+            "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs"
+            + (", with standard errors." if result.study.all_rows else "."),
         )
         points = Column("point", [str(result.points.index[row]) for row in booked])
         for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):

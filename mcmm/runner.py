@@ -57,6 +57,8 @@ _RECOUNT = 5.0
 # Split points are read again in so many pieces, that threads can share them; neighbours, which lie in the
 # same files, are read together, at most so many.
 _PIECES, _READ_TOGETHER = 64, 64
+# Rows of the summary that are looked at in one go.
+_ROWS_AT_ONCE = 16_384
 
 
 def sweep(
@@ -332,7 +334,7 @@ class _Sweep:
 
         def summarised(some: Sequence[int]) -> list[tuple[int, Any]]:
             found = []
-            for point, part in joined(self.run.rounds, set(some)):
+            for point, part in joined(self.run.rounds, set(some), ("values",)):
                 self.stop.check()
                 known = controls_known(self.study.scenario_at(point))
                 found.append((point, summaries_of([part], metrics, [known])[0].columns))
@@ -348,8 +350,10 @@ class _Sweep:
     def _summary(self) -> pd.DataFrame:
         import pandas as pd
 
-        # Parquet keeps no NaN's sign.
-        self.summaries[np.isnan(self.summaries)] = np.nan
+        # Parquet keeps no NaN's sign. Some rows at a time: of a million points the mask would take 0.2 GB.
+        for begin in range(0, len(self.summaries), _ROWS_AT_ONCE):
+            rows = self.summaries[begin : begin + _ROWS_AT_ONCE]
+            rows[np.isnan(rows)] = np.nan
         index = pd.RangeIndex(self.study.count, name="point")
         return pd.DataFrame(self.summaries, index=index, columns=self.columns, copy=False)
 

@@ -335,7 +335,7 @@ def _joined_summaries(run: RunDirectory, summary: pd.DataFrame) -> list[Differen
         split = set(each.plan.split_points(each.paths if each.whole else float("inf"))) - later
         if not split:
             continue
-        for point, part in joined(run.rounds[: number + 1], split):
+        for point, part in joined(run.rounds[: number + 1], split, ("values",)):
             known = controls_known(study.scenario_at(point))
             row = summaries_of([part], study.metrics, [known])[0].columns
             found += [

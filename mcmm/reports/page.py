@@ -351,8 +351,11 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
         (findings.name(row), [_minus(text) for text in texts])
         for row, texts in zip(queues, cells, strict=True)
     ]
-    joint = together(findings.result.study.scenario)
-    return {"headings": headings, "rows": rows, "places": PLACES, "together": joint} if queues else None
+    if not queues:
+        return None
+    study = findings.result.study
+    told = {"with_errors": study.all_rows, "together": together(study.scenario)}
+    return {"headings": headings, "rows": rows, "places": PLACES, **told}
 
 
 def _sort_key(value: float | str) -> str:

@@ -78,7 +78,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
         say(
             console,
             "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs"
-            f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
+            + (", with standard errors" if result.study.all_rows else "")
+            + f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
         )
         points = Column("point", [str(result.points.index[row]) for row in booked])
         for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):

@@ -29,6 +29,7 @@ from mcmm.designs import Points
 from mcmm.errors import InputError, MCMMError, StoreError
 from mcmm.files import Lock, from_json, open_whole, settle, temporary, to_json, write_whole
 from mcmm.rounds import CHUNKS, PATHS, Round
+from mcmm.shelf import remove
 from mcmm.study import Study
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class RunDirectory:
         """Remove what a killed sweep was writing."""
         for entry in self.path.rglob(".*"):
             if temporary(entry):
-                entry.unlink(missing_ok=True)
+                remove(entry)
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the points and the manifest, before the first chunk."""

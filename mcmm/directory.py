@@ -35,12 +35,21 @@ from mcmm.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MANIFEST", "SENSITIVITY", "SUMMARY", "RunDirectory", "open_run", "read_manifest", "study_out"]
+__all__ = [
+    "MANIFEST",
+    "POINTS",
+    "SENSITIVITY",
+    "SUMMARY",
+    "RunDirectory",
+    "open_run",
+    "read_manifest",
+    "study_out",
+]
 
 MANIFEST, SUMMARY = "manifest.json", "summary.parquet"
 SENSITIVITY = "sensitivity.parquet"
-_POINTS, _LOCK = "points.parquet", "lock"
-_OWN = {MANIFEST, _POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
+POINTS, _LOCK = "points.parquet", "lock"
+_OWN = {MANIFEST, POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
 # Of a table that is written: 100 MB of a summary.
 _ROWS_AT_ONCE = 65_536
 _ELSEWHERE = "give another directory (--out), or delete this one"
@@ -158,7 +167,7 @@ class RunDirectory:
 
         sink = io.BytesIO()
         pq.write_table(pa.table({"point": range(self.study.count), **self.study.columns()}), sink)
-        write_whole(self.path / _POINTS, sink.getvalue(), durable=self.durable)
+        write_whole(self.path / POINTS, sink.getvalue(), durable=self.durable)
         self.write_manifest(manifest)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
@@ -235,7 +244,7 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
     if study.points_digest() == manifest["points_digest"]:
         return study
     try:
-        table = pq.read_table(path / _POINTS).drop_columns("point").to_pydict()
+        table = pq.read_table(path / POINTS).drop_columns("point").to_pydict()
         whole = {
             name
             for name, column in study.columns().items()
@@ -251,7 +260,7 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
     except (OSError, KeyError, TypeError, pa.ArrowException):
         pass
     raise StoreError(
-        f"{path / _POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}"
+        f"{path / POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}"
     )
 
 

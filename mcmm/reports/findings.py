@@ -253,7 +253,7 @@ class Findings:
         custom = any(market.quoting.policy == "custom" for market in markets)
         return not custom or study.quoter is not None
 
-    @property
+    @cached_property
     def paths(self) -> int:
         """Paths of each point, the fewest of any where they differ."""
         return min(map(self.result.paths_of, self.result.points.index))
@@ -271,7 +271,12 @@ class Findings:
 
     def value(self, row: int, column: str) -> float:
         """Read one number of the summary; NaN where there is no such column."""
-        return float(self.result.summary[column].iloc[row]) if column in self.result.summary else math.nan
+        return float(self._numbers[column][row]) if column in self._numbers else math.nan
+
+    @cached_property
+    def _numbers(self) -> dict[str, NDArray[Any]]:
+        """The summary's columns as arrays: a page reads some forty numbers of each point, one by one."""
+        return {str(name): column.to_numpy() for name, column in self.result.summary.items()}
 
     def chance(self, row: int, column: str) -> str:
         """Write a chance: its bound where no path showed it, ``"none"`` for a halt without a breaker."""

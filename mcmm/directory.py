@@ -294,6 +294,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
     if not isinstance(sessions, list) or not all(_is_session(each) for each in sessions):
         raise StoreError(f"{path / MANIFEST}: is damaged (its sessions are not what a sweep writes)")
+    builds = manifest.get("builds", [])
+    if not isinstance(builds, list) or not all(_is_build(each) for each in builds):
+        raise StoreError(f"{path / MANIFEST}: is damaged (its builds are not what a sweep writes)")
     if "provenance" in manifest and not (_is_session(provenance) and _SPEED in provenance):
         raise StoreError(f"{path / MANIFEST}: is damaged (its provenance is not what a sweep writes)")
     return dict(manifest)
@@ -307,6 +310,14 @@ def _is_session(value: Any) -> bool:
         "started",
         "wall_seconds",
     }
+
+
+def _is_build(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"isa", "machine"}
+        and all(isinstance(each, str) for each in value.values())
+    )
 
 
 def study_out(study: Study) -> dict[str, Any]:

@@ -177,9 +177,9 @@ def verify(
         damaged += _changed_points(run)
         if summary is not None and not damaged:
             differences += _joined_summaries(run, summary)
-    made = {
-        tuple(sorted(each.items())) for session in manifest["sessions"] for each in session.get("builds", [])
-    }
+    made = {tuple(sorted(each.items())) for each in manifest.get("builds", [])}
+    for session in manifest.get("sessions", []):  # of runs from before their builds were noted
+        made |= {tuple(sorted(each.items())) for each in session.get("builds", [])}
     return Verification(
         run.path,
         checked,

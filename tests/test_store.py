@@ -334,6 +334,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: (run / "manifest.json").write_text("{}"), "is damaged"),
         (lambda run: rewrite(run, sessions=None), "its sessions are not what a sweep writes"),
         (lambda run: rewrite(run, sessions=[1]), "its sessions are not what a sweep writes"),
+        (lambda run: rewrite(run, builds=[1]), "its builds are not what a sweep writes"),
         (lambda run: rewrite(run, provenance={}), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, provenance=5), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, study=None), "is damaged"),

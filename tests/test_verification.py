@@ -20,8 +20,9 @@ import pytest
 from small_study import many_chunks, scatter, small_study
 
 import mcmm
-from mcmm import chunks, engine, files
+from mcmm import chunks, engine, files, runner, tasks
 from mcmm.errors import InputError, StoreError
+from mcmm.listing import list_runs
 from mcmm.metrics import NAMES
 from mcmm.runner import sweep
 from mcmm.verification import verify
@@ -203,6 +204,30 @@ def test_an_unfinished_run_is_verified_as_far_as_it_is(plain: Path, tmp_path: Pa
     path.unlink()
     with pytest.raises(StoreError, match="has no finished chunk to verify"):
         verify(run)
+
+
+def test_who_made_what_a_killed_sweep_left_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed sweep closes no session; what it leaves on the disk must say by itself who made it."""
+    run, study = tmp_path / "run", many_chunks(steps=50)
+    ours = tasks.build()
+    theirs = tuple((name, "theirs" if name in ("isa", "host") else value) for name, value in ours)
+
+    def killed(done: int, total: int) -> None:
+        if done:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "build", lambda: theirs)
+        patch.setattr(runner._Sweep, "_close", lambda *_: None)
+        with pytest.raises(SystemExit):
+            sweep(study, run, jobs=1, progress=killed)
+    assert verify(run).made == (dict(theirs),)
+    (state,) = list_runs(run)
+    assert state.started.startswith("20")
+    result = sweep(study, run, jobs=1)
+    assert {each["host"] for each in verify(run).made} == {dict(ours)["host"], "theirs"}
+    assert result.provenance["isa"] == ", ".join(sorted([dict(ours)["isa"], "theirs"]))
+    assert result.provenance["started"] == state.started
 
 
 @pytest.mark.parametrize("cells", [1, None])

@@ -13,7 +13,8 @@ from mcmm.comparison import best_set
 from mcmm.errors import InputError
 from mcmm.metrics import METRICS, metric_of
 from mcmm.reports import numbers
-from mcmm.summaries import error_column, estimate_column
+from mcmm.sketch import RELATIVE_ERROR
+from mcmm.summaries import EXACT_PATHS, error_column, estimate_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -264,6 +265,16 @@ class Findings:
         counts = [self.result.paths_of(point) for point in self.result.points.index]
         low, high = min(counts), max(counts)
         return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+    @property
+    def sketched(self) -> str:
+        """Say how near quantiles and tails are where points have too many paths to keep; else empty."""
+        if max(map(self.result.paths_of, self.result.points.index)) <= EXACT_PATHS:
+            return ""
+        return (
+            f"Quantiles, VaR and ES of a point with more than {EXACT_PATHS:,} paths are a sketch's, within "
+            f"{RELATIVE_ERROR:.1%} of what they are of the paths one by one."
+        )
 
     def estimated(self, column: str) -> str:
         """Name the column with a mean's best estimate: that with control variates, where there is one."""

@@ -407,6 +407,8 @@ def _notes(findings: Findings) -> list[str]:
         notes.append(
             f"The 99% tail rests on {tail} path{'s' * (tail != 1)} of each point: read it with care."
         )
+    if findings.sketched:
+        notes.append(findings.sketched)
     precision = findings.result.study.precision
     if precision is not None:
         notes.append(precision.note(findings.result.summary, describe(precision.column)))

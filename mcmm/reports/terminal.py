@@ -299,6 +299,8 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
             f"Order: Sobol indices, the share of the variance of the {describe(findings.objective)} over the "
             "axes' ranges that a setting makes alone (first) and with its interactions (total)."
         )
+    if findings.sketched:
+        notes.append(findings.sketched)
     precision = findings.result.study.precision
     if precision is not None:
         notes.append(precision.note(findings.result.summary, describe(precision.column)))

@@ -35,7 +35,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     (
         *("columns", "controls", "designs", "distributions", "objectives", "pairs", "scenario", "statistics"),
-        *("summaries", "tails"),
+        *("summaries", "tails", "whole"),
     ),
     ("policies",),
     ("simulation",),

@@ -10,6 +10,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def memory() -> tuple[list[Target], str]:
 
 
 def imports(rounds: int) -> tuple[list[Target], str]:
-    """Seconds of wall clock that a fresh process takes."""
+    """Seconds of wall clock that a fresh process takes, byte code at hand as an installed package has it."""
     commands = {
         "python -c pass": ["-c", "pass"],
         "import mcmm": ["-c", "import mcmm"],
@@ -135,15 +136,19 @@ def imports(rounds: int) -> tuple[list[Target], str]:
         "mcmm --help": ["-m", "mcmm", "--help"],
     }
 
-    def started(arguments: list[str]) -> Subject:
+    def started(arguments: list[str], cache: str) -> Subject:
+        run_python(*arguments, byte_code=cache)
+
         def timed(seed: int) -> float:
             start = time.perf_counter()
-            run_python(*arguments)
+            run_python(*arguments, byte_code=cache)
             return time.perf_counter() - start
 
         return timed
 
-    times = interleave({name: started(arguments) for name, arguments in commands.items()}, rounds)
+    with tempfile.TemporaryDirectory() as cache:
+        subjects = {name: started(arguments, cache) for name, arguments in commands.items()}
+        times = interleave(subjects, rounds)
     seconds = {
         name: (statistics.median(times[name]), min(times[name]), max(times[name])) for name in commands
     }
@@ -156,13 +161,16 @@ def imports(rounds: int) -> tuple[list[Target], str]:
     return targets, table("| a fresh process | seconds |", rows)
 
 
-def run_python(*arguments: str) -> str:
-    """What another Python, with the same mcmm, writes."""
+def run_python(*arguments: str, byte_code: str | None = None) -> str:
+    """What another Python, with the same mcmm, writes; it may keep byte code in a folder."""
     import mcmm
 
-    place = str(Path(mcmm.__file__).parent.parent)
+    environment = with_path(str(Path(mcmm.__file__).parent.parent))
+    if byte_code is not None:
+        environment["PYTHONPYCACHEPREFIX"] = byte_code
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=True, env=with_path(place)
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, env=environment
     )
     return done.stdout
 

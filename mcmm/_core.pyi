@@ -123,6 +123,13 @@ def sum_paths(
 ) -> list[
     tuple[int, int, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 ]: ...
+def sum_whole(
+    values: NDArray[np.float64],
+    rows: NDArray[np.int32],
+    pairs: NDArray[np.int32],
+    batched: int,
+    out: NDArray[np.float64],
+) -> int: ...
 def sum_neighbours(
     one: tuple[NDArray[np.float64], ...], other: tuple[NDArray[np.float64], ...], pairs: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...

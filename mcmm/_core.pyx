@@ -22,16 +22,20 @@ from libc.string cimport memcpy, memset
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
 from mcmm.kernel cimport fair, single, special
+from mcmm.kernel.close_lanes cimport (
+    AVERAGE_SPREAD, BREAKER_OVERSHOOT, DELAY_COST, EXPOSURE_LIMIT_STEPS, FINAL_MID, FINAL_PROBABILITY, HALT_REASON,
+    HALT_STEP, MAX_DRAWDOWN, MAX_DRAWDOWN_FAIR, MAX_EXPOSURE, MAX_INVENTORY, OUTCOME_, QUOTED_FRACTION,
+    REALISED_OVERSHOOT, ROWS, TRIPS, UNWINDING_COST, kept, open_lanes, resolve, tell_books, tell_quotes, tell_trips,
+)
 from mcmm.kernel.custom_lanes cimport open_state
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
-from mcmm.kernel.fills cimport inventory_pnl, spread_pnl
 from mcmm.kernel.random cimport (
-    MCMM_ARS_ROUNDS, OUTCOME, Pair, ars, ars_lanes, choose_ars, happens, normal_pair, uniform,
+    MCMM_ARS_ROUNDS, OUTCOME, Pair, ars, begin_lanes, choose_ars, normal_pair, uniform,
 )
 from mcmm.kernel.schedule cimport follow_schedule, news_until
 from mcmm.kernel.state cimport (
-    CUSTOM, DRAWDOWN, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
+    CUSTOM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
     VIEW_ROWS, Block, QuoteFunction, Settings, Tables, Windows,
 )
 
@@ -61,20 +65,17 @@ cdef extern from *:
     #else
     #define MCMM_COMPILER "unknown"
     #endif
+    #if defined(__GNUC__) || defined(__clang__)
+    #define MCMM_EXPECT_WRITE(p) __builtin_prefetch(p, 1, 2)
+    #else
+    #define MCMM_EXPECT_WRITE(p) ((void)(p))
+    #endif
     """
     const char* MCMM_ISA_NAME
     const char* MCMM_COMPILER
     bint mcmm_has_avx2()
     bint mcmm_has_avx512()
-
-# As mcmm.metrics.NAMES, in this order.
-cdef enum:
-    FILLS, VOLUME_, NOTIONAL, FEES, PNL, PNL_FAIR, PNL_SETTLED, SPREAD_PNL, INVENTORY_PNL, MAX_DRAWDOWN
-    MAX_DRAWDOWN_FAIR, AVERAGE_SPREAD, FINAL_INVENTORY, MAX_INVENTORY, MAX_EXPOSURE, QUOTED_FRACTION, TRIPS, HALT_STEP
-    HALT_REASON, BREAKER_OVERSHOOT, DELAY_COST, UNWINDING_COST, REALISED_OVERSHOOT, OUTAGES
-    INVENTORY_LIMIT_STEPS, EXPOSURE_LIMIT_STEPS
-    INFORMED_VOLUME, INFORMED_PNL, FINAL_MID
-    FINAL_PROBABILITY, OUTCOME_, ROWS
+    void expect_write "MCMM_EXPECT_WRITE"(const void* p) noexcept nogil
 
 TRACE_COLUMNS = (
     "probability", "mid", "bid", "ask", "bid_size", "ask_size", "quoting", "bought", "sold", "inventory", "cash",
@@ -87,20 +88,13 @@ POLICY_ROWS, POLICY_STATE_ROWS = VIEW_ROWS, STATE_ROWS
 
 
 cdef void open_block(Block* b, const Settings* s, uint64_t seed, uint64_t path) noexcept nogil:
-    cdef Py_ssize_t i
-    memset(b, 0, sizeof(Block))
+    # All but the draws: those that are made are made anew, and the others stay 0.
+    memset(b, 0, <char*>&b.z[0][0] - <char*>b)
+    b.portfolio = NULL
+    b.revised = False
+    begin_lanes(seed, path, b.begun, LANES)
     draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
-    for i in range(LANES):
-        b.outcome[i] = 1.0 if happens(b.u_side[0][i], s.initial_probability) else 0.0
-        b.probability[i] = s.initial_probability if s.bounded else s.initial_mid
-        b.hidden[i] = s.initial_walk if s.process == THRESHOLD else s.initial_logit
-        b.mid[i] = s.initial_mid
-        b.belief[i] = s.initial_belief if s.policy == GLOSTEN_MILGROM else 0.0
-        b.ramp[i] = s.ramp_steps
-        b.excitation[i] = s.excitation_start
-        b.quoting[i] = 1.0
-        b.halt_step[i] = -1.0
-        b.overshoot[i] = NAN
+    open_lanes(b, s)
 
 
 cdef void open_windows(Windows* w, const Settings* s) noexcept nogil:
@@ -176,71 +170,39 @@ cdef void end_step(
         trace_books(b, s, trace + (lane * s.steps + step) * COLUMNS, lane)
 
 
-cdef inline double mark_after_trip(const Block* b, const Settings* s, Py_ssize_t lane) noexcept nogil:
-    """pnl at risk.mark once what the first trip did is over: its pause, its unwinding, or with a halt the path."""
-    cdef bint paused = b.trips[lane] > 1.0 or b.pause[lane] == 0.0
-    return b.resumed_mark[lane] if s.action == PAUSE and paused else b.marked[lane]
-
-
 cdef void close_block(
     Block* b, const Settings* s, uint64_t seed, uint64_t path, double* out, Py_ssize_t stride, Py_ssize_t lanes
 ) noexcept nogil:
     """Settle, and write a column of metrics for each of the first `lanes` lanes.
 
-    They are put together aside and written row by row: rows may lie as far apart as would make the cache's lines of
-    all of them compete for one place.
+    What is not kept as it is reported is put together aside, and all is written row by row: rows may lie as far apart
+    as would make the cache's lines of all of them compete for one place.
     """
-    cdef Py_ssize_t i, row
+    cdef Py_ssize_t row
     cdef double told[ROWS * LANES]
-    cdef double outcome, quoted, aside
+    cdef const double* row_of
     if s.bounded and (s.process == THRESHOLD or s.flow == REPLAY):
         draw(b.u_side, seed, path, 0, s.labels + OUTCOME)
-        for i in range(LANES):
-            b.outcome[i] = 1.0 if happens(b.u_side[0][i], b.probability[i]) else 0.0
+        resolve(b)
         if b.portfolio != NULL and b.portfolio.settings.correlated and s.flow != REPLAY and s.resolution_step > s.steps:
             join_outcomes(b, s)
-    for i in range(lanes):
-        outcome = b.outcome[i] if s.bounded else b.probability[i]
-        quoted = b.quoted[i] if s.may_stop else <double>s.steps
-        told[FILLS * LANES + i] = b.fills[i]
-        told[VOLUME_ * LANES + i] = b.volume[i]
-        told[NOTIONAL * LANES + i] = b.notional[i] * s.unit + b.unwind_notional[i]
-        told[FEES * LANES + i] = b.fees[i]
-        told[PNL * LANES + i] = b.pnl[i]
-        told[PNL_FAIR * LANES + i] = b.pnl_fair[i]
-        told[PNL_SETTLED * LANES + i] = (
-            (b.cash[i] * s.unit + b.unwind_cash[i]) + b.inventory[i] * outcome
-        ) - b.fees[i]
-        told[SPREAD_PNL * LANES + i] = spread_pnl(b.cash[i], s.unit, b.unwind_cash[i], b.at_fair[i])
-        told[INVENTORY_PNL * LANES + i] = inventory_pnl(b.inventory[i], b.probability[i], b.at_fair[i])
-        told[MAX_DRAWDOWN * LANES + i] = b.max_drawdown_fair[i] if s.marks_fair else b.max_drawdown[i]
-        told[MAX_DRAWDOWN_FAIR * LANES + i] = b.max_drawdown_fair[i]
-        told[AVERAGE_SPREAD * LANES + i] = b.spread_sum[i] * s.unit / quoted if quoted > 0.0 else NAN
-        told[FINAL_INVENTORY * LANES + i] = b.inventory[i]
-        told[MAX_INVENTORY * LANES + i] = b.max_inventory[i]
-        told[MAX_EXPOSURE * LANES + i] = b.max_exposure[i] if s.bounded else NAN
-        told[QUOTED_FRACTION * LANES + i] = quoted / s.steps
-        told[TRIPS * LANES + i] = b.trips[i]
-        told[HALT_STEP * LANES + i] = b.halt_step[i]
-        told[HALT_REASON * LANES + i] = b.halt_reason[i]
-        told[BREAKER_OVERSHOOT * LANES + i] = b.overshoot[i]
-        aside = b.trip_mark[i] - mark_after_trip(b, s, i) if b.trips[i] > 0.0 else NAN
-        told[DELAY_COST * LANES + i] = aside if s.action != FLATTEN else aside * 0.0
-        told[UNWINDING_COST * LANES + i] = aside if s.action == FLATTEN else aside * 0.0
-        told[REALISED_OVERSHOOT * LANES + i] = (
-            (b.trip_reference[i] - mark_after_trip(b, s, i)) - s.drawdown_limit
-            if b.halt_reason[i] == <double>DRAWDOWN else NAN
-        )
-        told[OUTAGES * LANES + i] = b.outages[i]
-        told[INVENTORY_LIMIT_STEPS * LANES + i] = b.inventory_limit_steps[i]
-        told[EXPOSURE_LIMIT_STEPS * LANES + i] = b.exposure_limit_steps[i]
-        told[INFORMED_VOLUME * LANES + i] = b.informed_volume[i]
-        told[INFORMED_PNL * LANES + i] = b.informed_pnl[i]
-        told[FINAL_MID * LANES + i] = b.mid[i]
-        told[FINAL_PROBABILITY * LANES + i] = b.probability[i]
-        told[OUTCOME_ * LANES + i] = b.outcome[i] if s.bounded else NAN
+    tell_books(b, s, told)
+    tell_quotes(b, s, told)
+    tell_trips(b, s, told)
     for row in range(ROWS):
-        memcpy(out + row * stride, told + row * LANES, lanes * sizeof(double))
+        row_of = kept(b, row)
+        if row_of == NULL:
+            row_of = &told[row * LANES]
+        memcpy(out + row * stride, row_of, lanes * sizeof(double))
+
+
+cdef void expect_block(const double* out, Py_ssize_t stride, Py_ssize_t lanes) noexcept nogil:
+    """Have the cache fetch, while a block runs, the lines that close_block writes: they lie in as many pages as there
+    are rows, and storing to them would wait for each."""
+    cdef Py_ssize_t row, i
+    for row in range(ROWS):
+        for i in range(0, lanes, 8):
+            expect_write(out + row * stride + i)
 
 
 include "kernel/day.pxi"
@@ -262,7 +224,7 @@ cdef bint run_block(
         if step & 3 == 0:
             if stop != NULL and stop[0]:
                 return False
-            draw_steps(b, s, t, seed, path, <uint64_t>step >> 2, news_ahead(&day, t, step))
+            draw_steps(b, s, t, seed, <uint64_t>step >> 2, news_ahead(&day, t, step))
         if not run_step(b, day.current, t, w, step, trace, traced):
             return False
         end_step(b, s, w, step, trace, traced)
@@ -309,9 +271,15 @@ cdef Py_ssize_t place_windows(char* at, const Settings* s, Windows* w) noexcept 
 
 
 cdef Block* place_block(char* at, const Settings* s, Windows* w) noexcept nogil:
-    """Lay out a block in the next block_size bytes."""
+    """Lay out a block in the next block_size bytes.
+
+    The draws are cleared here, once: where an event has chance 0 none are made, and those that lie there are compared
+    with a bound of -1, so that they must not be below 0.
+    """
+    cdef Block* b = <Block*>at
+    memset(&b.z[0][0], 0, sizeof(Block) - (<char*>&b.z[0][0] - at))
     place_windows(at + ((sizeof(Block) + 63) & ~<uintptr_t>63), s, w)
-    return <Block*>at
+    return b
 
 
 cdef bint has_rows(double[:, :] out):
@@ -425,6 +393,7 @@ cdef class Plan:
                     rows = &trace[first, 0, 0]
                 if checkpoints is not None and checkpoints.shape[1]:
                     keep_checkpoints(&w, &checkpoints[first, 0, 0], checkpoints.shape[1], lanes)
+                expect_block(&out[0, first], stride, lanes)
                 whole = run_block(b, s, &self.tables, &w, seed, first_path + <uint64_t>first, rows, left, stopping)
                 close_block(b, s, seed, first_path + <uint64_t>first, &out[0, first], stride, lanes)
                 if s.has_book:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-__all__ = ["MAX_POINTS", "TABLE", "Axis", "Range", "SampledAxis", "Span", "Value", "check_values"]
+__all__ = ["MAX_POINTS", "TABLE", "Axis", "Range", "SampledAxis", "Span", "Value", "check_values", "plain"]
 
 MAX_POINTS = 1_000_000
 # Twelve digits hide the last bits of a power or a product, in which two machines' libraries may differ.
@@ -102,7 +102,16 @@ def _form(axis: object) -> str:
     return "span" if isinstance(axis, Mapping | Range) else "values"
 
 
-_Values = Annotated[tuple[Value, ...], Field(strict=False, min_length=1)]
+def plain(value: object) -> object:
+    """Make Python's numbers of numpy's, of an array too: a whole one would else be taken for a float."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if not isinstance(value, list | tuple):
+        return value
+    return [each.item() if isinstance(each, np.generic) else each for each in value]
+
+
+_Values = Annotated[tuple[Value, ...], BeforeValidator(plain), Field(strict=False, min_length=1)]
 Axis = Annotated[Annotated[_Values, Tag("values")] | Annotated[Span, Tag("span")], Discriminator(_form)]
 SampledAxis = Annotated[
     Annotated[_Values, Tag("values")] | Annotated[Range, Tag("span")], Discriminator(_form)

@@ -255,6 +255,55 @@ def _all_nodes(rounds: Sequence[Round], wanted: Sequence[str]) -> Iterator[tuple
         yield point, nodes
 
 
+def batch_sums(run: RunDirectory, metrics: Sequence[str]) -> Iterator[tuple[int, FloatArray]]:
+    """Yield each point with the sums of some metrics over its batches of paths, in order of the points.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        A finished run whose study keeps the sums of all rows, `mcmm.study.Study.all_rows`.
+    metrics : sequence of str
+        Metrics of its paths.
+
+    Yields
+    ------
+    tuple of int and ndarray of shape (len(metrics), BATCHES)
+        Path i is in batch i modulo `mcmm.moments.BATCHES`; NaN counts as 0.
+    """
+    rows = rows_of(run.study.metrics)
+    order = sorted(metrics, key=rows.place)  # as nodes have them
+    back = [order.index(name) for name in metrics]
+    for point, nodes in _all_nodes(run.rounds, order):
+        yield point, sum((node.batches[back] for node in nodes), np.zeros((len(metrics), BATCHES)))
+
+
+def ratio_of_sums(parts: FloatArray, of: FloatArray, paths: int) -> tuple[float, float]:
+    """Estimate a ratio of two means from their sums by batch.
+
+    Parameters
+    ----------
+    parts, of : ndarray of shape (BATCHES,)
+        The sums of what is shared out, and of what it is a share of.
+    paths : int
+        How many paths they are of.
+
+    Returns
+    -------
+    tuple of float
+        The ratio R and its standard error by the delta method: the batches' parts - R * of vary about 0 in
+        proportion to their size. NaN where there is nothing to share by, the error too of one path alone.
+    """
+    total, sizes = float(of.sum()), _batch_sizes(paths)
+    if not total:
+        return math.nan, math.nan
+    ratio = float(parts.sum()) / total
+    if len(sizes) < 2:
+        return ratio, math.nan
+    residuals = (parts - ratio * of)[: len(sizes)]
+    variance = float((residuals * residuals / sizes).sum()) / (len(sizes) - 1.0)
+    return ratio, math.sqrt(variance * paths) / total
+
+
 def difference(one: Node, baseline: Node, row: int, controls: bool, settlement: float = 0.0) -> Difference:
     """Estimate the difference of two points' means from their batches.
 
@@ -278,9 +327,8 @@ def difference(one: Node, baseline: Node, row: int, controls: bool, settlement: 
     paths, count = int(one.counts.max()), float(one.counts[row])
     if count < paths or baseline.counts[row] < paths:  # and not to the same ones
         return Difference(-1, math.nan, math.nan, math.nan, math.nan, math.nan)
-    used = min(paths, BATCHES)
-    sizes = np.full(used, float(paths // BATCHES))
-    sizes[: paths % BATCHES] += 1.0
+    sizes = _batch_sizes(paths)
+    used = len(sizes)
     lines: list[FloatArray] = []
     values = [node.batches[0][:used] / sizes for node in (one, baseline)]
     plain = float(moments.tree_sum(sizes * (values[0] - values[1]))) / float(sizes.sum())
@@ -295,6 +343,13 @@ def difference(one: Node, baseline: Node, row: int, controls: bool, settlement: 
     alone = sum(float(node.squares[row]) / (count - 1.0) / count for node in (one, baseline))
     gain = alone / variance if variance > 0.0 else (math.inf if alone > 0.0 else 1.0)
     return Difference(-1, value, math.sqrt(variance), plain, degrees, gain)
+
+
+def _batch_sizes(paths: int) -> FloatArray:
+    """Return how many paths each batch has, of those that have any."""
+    sizes = np.full(min(paths, BATCHES), float(paths // BATCHES))
+    sizes[: paths % BATCHES] += 1.0
+    return sizes
 
 
 def weighted_mean(

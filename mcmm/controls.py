@@ -83,6 +83,8 @@ def controls_known(scenario: Scenario) -> bool:
         through the portfolio's limits or a policy of the user's: what one market's price says of another's is
         not in that one's fair value then.
     """
+    if not scenario.markets:
+        return _takers_learn_nothing_early(scenario.flow)
     markets = scenario.by_market().values()
     if not all(_takers_learn_nothing_early(market.flow) for market in markets):
         return False

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from mcmm.axes import MAX_POINTS, TABLE, Axis, Range, SampledAxis, Span, Value, check_values
+from mcmm.axes import MAX_POINTS, TABLE, Axis, Range, SampledAxis, Span, Value, check_values, plain
 from mcmm.expressions import Constraint
 
 __all__ = [
@@ -234,7 +234,9 @@ class Listed(_Design):
     """
 
     design: Literal["list"]
-    points: tuple[dict[str, Value], ...] = Field(strict=False, min_length=1, max_length=MAX_POINTS)
+    points: tuple[dict[str, Annotated[Value, BeforeValidator(plain)]], ...] = Field(
+        strict=False, min_length=1, max_length=MAX_POINTS
+    )
 
     @field_validator("points")
     @classmethod

@@ -29,17 +29,27 @@ from mcmm.designs import Points
 from mcmm.errors import InputError, MCMMError, StoreError
 from mcmm.files import Lock, from_json, open_whole, settle, temporary, to_json, write_whole
 from mcmm.rounds import CHUNKS, PATHS, Round
+from mcmm.shelf import remove
 from mcmm.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MANIFEST", "SENSITIVITY", "SUMMARY", "RunDirectory", "open_run", "read_manifest", "study_out"]
+__all__ = [
+    "MANIFEST",
+    "POINTS",
+    "SENSITIVITY",
+    "SUMMARY",
+    "RunDirectory",
+    "open_run",
+    "read_manifest",
+    "study_out",
+]
 
 MANIFEST, SUMMARY = "manifest.json", "summary.parquet"
 SENSITIVITY = "sensitivity.parquet"
-_POINTS, _LOCK = "points.parquet", "lock"
-_OWN = {MANIFEST, _POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
+POINTS, _LOCK = "points.parquet", "lock"
+_OWN = {MANIFEST, POINTS, SUMMARY, SENSITIVITY, CHUNKS, PATHS, _LOCK}
 # Of a table that is written: 100 MB of a summary.
 _ROWS_AT_ONCE = 65_536
 _ELSEWHERE = "give another directory (--out), or delete this one"
@@ -148,7 +158,7 @@ class RunDirectory:
         """Remove what a killed sweep was writing."""
         for entry in self.path.rglob(".*"):
             if temporary(entry):
-                entry.unlink(missing_ok=True)
+                remove(entry)
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the points and the manifest, before the first chunk."""
@@ -157,7 +167,7 @@ class RunDirectory:
 
         sink = io.BytesIO()
         pq.write_table(pa.table({"point": range(self.study.count), **self.study.columns()}), sink)
-        write_whole(self.path / _POINTS, sink.getvalue(), durable=self.durable)
+        write_whole(self.path / POINTS, sink.getvalue(), durable=self.durable)
         self.write_manifest(manifest)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
@@ -234,7 +244,7 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
     if study.points_digest() == manifest["points_digest"]:
         return study
     try:
-        table = pq.read_table(path / _POINTS).drop_columns("point").to_pydict()
+        table = pq.read_table(path / POINTS).drop_columns("point").to_pydict()
         whole = {
             name
             for name, column in study.columns().items()
@@ -250,7 +260,7 @@ def pin(path: Path, study: Study, manifest: dict[str, Any]) -> Study:
     except (OSError, KeyError, TypeError, pa.ArrowException):
         pass
     raise StoreError(
-        f"{path / _POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}"
+        f"{path / POINTS}: is damaged, and the design draws other points with this scipy; {_ELSEWHERE}"
     )
 
 
@@ -284,6 +294,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     sessions, provenance = manifest.get("sessions", []), manifest.get("provenance", {})
     if not isinstance(sessions, list) or not all(_is_session(each) for each in sessions):
         raise StoreError(f"{path / MANIFEST}: is damaged (its sessions are not what a sweep writes)")
+    builds = manifest.get("builds", [])
+    if not isinstance(builds, list) or not all(_is_build(each) for each in builds):
+        raise StoreError(f"{path / MANIFEST}: is damaged (its builds are not what a sweep writes)")
     if "provenance" in manifest and not (_is_session(provenance) and _SPEED in provenance):
         raise StoreError(f"{path / MANIFEST}: is damaged (its provenance is not what a sweep writes)")
     return dict(manifest)
@@ -297,6 +310,14 @@ def _is_session(value: Any) -> bool:
         "started",
         "wall_seconds",
     }
+
+
+def _is_build(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"isa", "machine"}
+        and all(isinstance(each, str) for each in value.values())
+    )
 
 
 def study_out(study: Study) -> dict[str, Any]:

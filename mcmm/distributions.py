@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mcmm.sketch import Sketch
 
-__all__ = ["DISTRIBUTION_METRICS", "LEVELS", "Distribution"]
+__all__ = ["DISTRIBUTION_METRICS", "LEVELS", "Distribution", "pack_sample"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,10 +52,7 @@ class Distribution(NamedTuple):
     @classmethod
     def of_sample(cls, ordered: FloatArray) -> Distribution:
         """Make it of a sorted sample of at least one finite number."""
-        count = len(ordered)
-        start, width, edges = _edges(float(ordered[0]), float(ordered[-1]), count)
-        below = ordered.searchsorted(edges, side="left")
-        return cls(start, width, (below[1:] - below[:-1]).astype(np.float64), ordered[_ranks(count)])
+        return cls.unpack(pack_sample(ordered))
 
     @classmethod
     def of_sketch(cls, sketch: Sketch) -> Distribution:
@@ -86,6 +83,19 @@ class Distribution(NamedTuple):
         return cls(float(packed[0]), float(packed[1]), packed[split:], packed[2:split])
 
 
+def pack_sample(ordered: FloatArray) -> FloatArray:
+    """Return `Distribution.pack` of a sorted sample of at least one finite number."""
+    count = len(ordered)
+    start, width, edges = _edges(float(ordered[0]), float(ordered[-1]), count)
+    split = 2 + len(LEVELS)
+    packed = np.empty(split + len(edges) - 1)
+    packed[0], packed[1] = start, width
+    packed[2:split] = ordered[_ranks(count)]
+    below = ordered.searchsorted(edges, side="left")
+    packed[split:] = below[1:] - below[:-1]
+    return packed
+
+
 @lru_cache(maxsize=64)
 def _ranks(count: int) -> npt.NDArray[np.int64]:
     """Return the places of the quantiles in a sorted sample: that of level q is ceil(n q) - 1."""
@@ -97,12 +107,23 @@ def _ranks(count: int) -> npt.NDArray[np.int64]:
 
 def _edges(low: float, high: float, count: int) -> tuple[float, float, FloatArray]:
     """Return the first edge, the width, and where each bin begins and the last one ends."""
-    # Some more bins than Rice's rule (2 n^(1/3)): a binary outcome gives two humps and long tails.
-    bins = min(_MOST_BINS, max(_FEWEST_BINS, math.ceil(3 * count ** (1 / 3))))
+    bins = _most_bins(count)
     width = _round_width((high - low) / (bins - 1)) if high > low else _round_width(max(abs(low), 1.0) / 50)
     # A value that stands on an edge but for its last bits belongs to the bin that starts there.
     first, last = math.floor(low / width + 1e-9), math.floor(high / width + 1e-9)
+    return _grid(first, last, width)
+
+
+@lru_cache(maxsize=64)
+def _most_bins(count: int) -> int:
+    """Return some more than Rice's rule, 2 n^(1/3): a binary outcome gives two humps and long tails."""
+    return min(_MOST_BINS, max(_FEWEST_BINS, math.ceil(3.0 * math.pow(count, 1 / 3))))
+
+
+@lru_cache(maxsize=1024)  # the points of a study mostly have much the same range
+def _grid(first: int, last: int, width: float) -> tuple[float, float, FloatArray]:
     edges = (np.arange(first, last + 2, dtype=np.float64) - 1e-9) * width
+    edges.flags.writeable = False  # it is handed out again
     return float(f"{first * width:.12g}"), width, edges
 
 

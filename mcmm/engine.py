@@ -11,7 +11,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -292,6 +291,8 @@ def _run(
     progress: Callable[[int, int], object] | None,
 ) -> None:
     """Run slices on threads, so that this one stays free for progress and Ctrl-C."""
+    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
     paths = values.shape[1]
     stop = np.zeros(1, dtype=np.int32)
 

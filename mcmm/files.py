@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -98,13 +98,25 @@ def _discard(path: Path) -> None:
 
 
 def settle(path: Path) -> None:
-    """Make the names of a directory's files last (Windows has no such call and does without)."""
-    if hasattr(os, "O_DIRECTORY"):
+    """Make the names of a directory's files last (Windows has no such call and does without).
+
+    Raises
+    ------
+    InputError
+        If the disk does not take them.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        # A file system that syncs no directories, as some of a network's, has its own way.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def digest(data: bytes) -> str:
@@ -176,15 +188,20 @@ class Lock:
             owner = os.read(self._handle, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._handle)
             raise StoreError(self._message.format(owner=owner)) from None
-        os.truncate(self._handle, 0)
-        os.write(self._handle, f"{os.getpid()}\n".encode())
+        try:
+            os.truncate(self._handle, 0)
+            os.write(self._handle, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(self._handle)
+            raise InputError(f"{self._path}: cannot be written: {error.strerror or error}") from None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of it."""
-        os.truncate(self._handle, 0)
+        with suppress(OSError):  # a number that is left behind locks nobody out
+            os.truncate(self._handle, 0)
         os.close(self._handle)
 
 

@@ -36,9 +36,9 @@ class RunState:
     paths : int or None
         Paths at each point; None where a precision decides.
     started : str
-        When its first sweep began, in ISO 8601; empty if none has ended yet.
+        When its first sweep began, in ISO 8601.
     seconds : float
-        How long its sweeps have run together.
+        How long its sweeps have run together, without those that were killed.
     bytes : int
         Its size on disk.
     note : str
@@ -103,7 +103,7 @@ def _state(path: Path) -> RunState:
         str(study.get("name", "")),
         int(manifest.get("points", 0)),
         study.get("paths"),
-        str(sessions[0]["started"]) if sessions else "",
+        str(manifest.get("begun") or (sessions[0]["started"] if sessions else "")),
         sum(each["wall_seconds"] for each in sessions),
         size,
         f"process {owner}" if owner else "",

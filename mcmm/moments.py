@@ -29,16 +29,19 @@ __all__ = [
     "BATCHES",
     "LEAF",
     "FloatArray",
+    "Form",
     "Kind",
     "Moments",
     "Node",
     "RowOf",
+    "form_of",
     "join",
     "moments_of",
     "root",
     "row_moments",
     "row_statistics",
     "tally",
+    "tally_whole",
     "tree_sum",
 ]
 
@@ -105,6 +108,41 @@ class RowOf(NamedTuple):
     other: int = 0
 
 
+class Form(NamedTuple):
+    """What is summed of samples, as the core takes it, and where it stands in an array of their sums.
+
+    Attributes
+    ----------
+    rows : ndarray of int32, shape (rows, 3)
+        Each row's `RowOf`.
+    pairs : ndarray of int32, shape (pairs, 2)
+        Rows whose products of deviations are wanted.
+    batched : int
+        How many of the rows, from the first on, are summed by batch too.
+    """
+
+    rows: npt.NDArray[np.int32]
+    pairs: npt.NDArray[np.int32]
+    batched: int
+
+    @property
+    def width(self) -> int:
+        """How many numbers a sample's sums are."""
+        return 3 * len(self.rows) + len(self.pairs) + self.batched * BATCHES
+
+    def split(self, sums: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return counts, totals, squares and batches of samples, as `Node` has them, an axis before.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (samples, width)
+            A row each, as `tally_whole` fills it in.
+        """
+        rows, end = len(self.rows), 3 * len(self.rows) + len(self.pairs)
+        batches = sums[:, end:].reshape(len(sums), self.batched, BATCHES)
+        return sums[:, :rows], sums[:, rows : 2 * rows], sums[:, 2 * rows : end], batches
+
+
 class Moments(NamedTuple):
     """Counts (without NaN), means, standard deviations (n - 1) and standard errors, each of shape (rows,)."""
 
@@ -169,10 +207,29 @@ def tally(
     array = np.ascontiguousarray(values, dtype=np.float64)
     if first_path % LEAF:
         raise ValueError(f"first_path: must be a multiple of {LEAF}, got {first_path}")
-    made = _rows_of(None if rows is None else tuple(rows), len(array))
-    kept = len(made) if batched is None else batched
-    found = core.sum_paths(array, made, _pairs_of(tuple(pairs)), kept, first_path // LEAF)
+    form = form_of(_as_they_are(len(array)) if rows is None else tuple(rows), tuple(pairs), batched)
+    found = core.sum_paths(array, form.rows, form.pairs, form.batched, first_path // LEAF)
     return [Node(*each) for each in found]
+
+
+def tally_whole(values: FloatArray, form: Form, out: FloatArray) -> int:
+    """Sum up a whole sample: what `root` makes of its `tally`, without the nodes.
+
+    Parameters
+    ----------
+    values : ndarray of shape (columns, paths)
+        All of its paths, at least one, C-contiguous; NaN is left out.
+    form : Form
+        What is wanted.
+    out : ndarray of shape (form.width,)
+        What takes the sums.
+
+    Returns
+    -------
+    int
+        The root's level.
+    """
+    return core.sum_whole(values, form.rows, form.pairs, form.batched, out)
 
 
 def join(nodes: Iterable[Node], pairs: Pairs = ()) -> list[Node]:
@@ -261,9 +318,15 @@ def row_moments(values: npt.ArrayLike) -> Moments:
 
 
 @cache
-def _rows_of(rows: tuple[RowOf, ...] | None, columns: int) -> npt.NDArray[np.int32]:
-    found = [RowOf(Kind.AS_IT_IS, place) for place in range(columns)] if rows is None else rows
-    return np.array(found, dtype=np.int32).reshape(-1, 3)
+def form_of(rows: tuple[RowOf, ...], pairs: tuple[tuple[int, int], ...], batched: int | None) -> Form:
+    """Return the form of sums; the arguments are those of `tally`."""
+    made = np.array(rows, dtype=np.int32).reshape(-1, 3)
+    return Form(made, _pairs_of(pairs), len(made) if batched is None else batched)
+
+
+@cache
+def _as_they_are(columns: int) -> tuple[RowOf, ...]:
+    return tuple(RowOf(Kind.AS_IT_IS, place) for place in range(columns))
 
 
 @cache

@@ -10,16 +10,18 @@ column                                holds
 point, first_path, paths              whose paths, and which
 level, number                         the node, see `mcmm.moments.Node`
 counts, totals, squares               its sums of each row of `mcmm.summaries.Rows`; squares has the pairs too
-batches.ROW                           its sums by batch, for the rows that are kept
+batches.ROW                           its sums by batch, of each of the money's rows
+batches.others                        those of the other rows, one after the other, where they are kept
 summary                               the point's row in the summary, for a whole point
 distribution.METRIC                   `mcmm.distributions.Distribution.pack`, for a whole point
 values.METRIC                         values in path order, else
-keys.METRIC counts.., beyond.METRIC   the sketch
+sketch.METRIC                         the sketch: its keys, then counts, then what lies beyond
 ====================================  ====================================================================
 
 All but the first five are lists, empty where they do not apply; a column of nothing but empty ones is left
 out, which a file of whole points then is for most. What is said once of a range of paths stands in its first
-row.
+row. A column costs some 50 microseconds to write, however short: what is never read apart shares one. In
+files made before it did, each row's batches have a column, and keys, counts and beyond of each sketch.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,15 +40,19 @@ from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
 from mcmm.errors import StoreError
 from mcmm.moments import BATCHES, Node
 from mcmm.sketch import Sketch
-from mcmm.summaries import Part, rows_of
+from mcmm.summaries import Part, Rows, rows_of
 from mcmm.tails import Tail
 
-__all__ = ["Record", "decode_records", "encode_records", "join_files", "mark_of"]
+if TYPE_CHECKING:
+    from mcmm.whole import WholePoints
+
+__all__ = ["Record", "decode_records", "encode_records", "encode_whole", "join_files", "mark_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
 _WHOLE = ("point", "first_path", "paths", "level", "number")
 _SKETCH = ("keys", "counts", "beyond")
+_OTHERS = "batches.others"
 _SUMS = ("counts", "totals", "squares")
 # Records in a row group, and their size: what reading one of them must read.
 _GROUP, _GROUP_BYTES = 256, 16_000_000
@@ -105,10 +111,7 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
     }
     for name in _SUMS:
         columns[name] = _table(np.stack([getattr(node, name) for node in nodes]))
-    # Row by row of the sums, and within it node by node.
-    batches = np.stack([node.batches for node in nodes], axis=1)
-    for name, of_row in zip(rows.names, batches, strict=False):
-        columns[f"batches.{name}"] = _table(of_row)
+    columns |= _batches(np.stack([node.batches for node in nodes]), rows)
     lists: dict[str, list[npt.NDArray[Any]]] = {
         "summary": [
             _NONE if record.summary is None or not first else record.summary for record, first in once
@@ -120,9 +123,42 @@ def encode_records(records: Sequence[Record], metrics: tuple[str, ...], mark: st
     for name in rows.tails if any(record.part.tails for record in records) else ():
         tails = [record.part.tails.get(name) if first else None for record, first in once]
         lists[f"values.{name}"] = [tail if isinstance(tail, np.ndarray) else _NONE for tail in tails]
-        for place, part in enumerate(_SKETCH):
-            lists[f"{part}.{name}"] = [tail[place] if isinstance(tail, Sketch) else _NO_INT for tail in tails]
+        lists[f"sketch.{name}"] = [
+            np.concatenate(tail) if isinstance(tail, Sketch) else _NO_INT for tail in tails
+        ]
     columns |= {name: _lists(arrays) for name, arrays in lists.items() if any(map(len, arrays))}
+    return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
+
+
+def encode_whole(whole: WholePoints, mark: str) -> bytes:
+    """Put whole points in Parquet: the bytes that `encode_records` makes of their records.
+
+    Parameters
+    ----------
+    whole : WholePoints
+        Closed.
+    mark : str
+        As for `encode_records`.
+    """
+    import pyarrow as pa
+
+    rows = rows_of(whole.metrics)
+    counts, totals, squares, batches = whole.form.split(whole.sums)
+    size = len(whole.points)
+    columns: dict[str, Any] = {
+        "point": np.array(whole.points, dtype=np.int64),
+        "first_path": np.zeros(size, dtype=np.int64),
+        "paths": np.full(size, whole.paths),
+        "level": np.full(size, whole.level),
+        "number": np.zeros(size, dtype=np.int64),
+    }
+    columns |= {name: _table(sums) for name, sums in zip(_SUMS, (counts, totals, squares), strict=True)}
+    columns |= _batches(batches, rows)
+    columns["summary"] = _table(whole.columns)
+    for name in DISTRIBUTION_METRICS:
+        packed = [each.get(name, _NONE) for each in whole.distributions]
+        if any(map(len, packed)):
+            columns[f"distribution.{name}"] = _lists(packed)
     return _write(pa.table(columns).replace_schema_metadata({"mcmm": mark}))
 
 
@@ -188,7 +224,7 @@ def decode_records(
             names = (
                 known
                 if columns is None
-                else [*_WHOLE, *_SUMS, *(name for name in known if _asked(name, columns))]
+                else [*_WHOLE, *_SUMS, *(name for name in known if _read(name, columns, rows_of(metrics)))]
             )
             wanted = [
                 group
@@ -210,6 +246,14 @@ def mark_of(study: str, first: int, stop: int) -> str:
 
 _NONE: FloatArray = np.zeros(0)
 _NO_INT: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+
+def _batches(batches: FloatArray, rows: Rows) -> dict[str, Any]:
+    """Make the columns of sums by batch, shape (nodes, rows, BATCHES)."""
+    own = {f"batches.{name}": batches[:, place] for place, name in enumerate(rows.names[: rows.first])}
+    if batches.shape[1] > rows.first:
+        own[_OTHERS] = batches[:, rows.first :].reshape(len(batches), -1)
+    return {name: _table(array) for name, array in own.items()}
 
 
 def _table(rows: FloatArray) -> Any:
@@ -251,8 +295,18 @@ def _write(table: Any) -> bytes:
     return bytes(memoryview(sink.getvalue()))
 
 
-def _asked(name: str, columns: Sequence[str]) -> bool:
-    return name not in (*_WHOLE, *_SUMS) and (name in columns or name.partition(".")[0] in columns)
+def _asked(name: str, columns: Sequence[str] | None) -> bool:
+    return columns is None or name in columns or name.partition(".")[0] in columns
+
+
+def _read(name: str, columns: Sequence[str], rows: Rows) -> bool:
+    """Tell whether a column of a file has some of what is asked for."""
+    if name in (*_WHOLE, *_SUMS):
+        return False
+    if name == _OTHERS:
+        return any(_asked(f"batches.{row}", columns) for row in rows.names[rows.first :])
+    kind, _, metric = name.partition(".")
+    return _asked(f"values.{metric}" if kind in ("sketch", *_SKETCH) else name, columns)
 
 
 def _has(group: Any, points: range) -> bool:
@@ -271,20 +325,22 @@ def _records(
         found: npt.NDArray[Any] = column[name][row] if name in column else nothing
         return found
 
-    batched = [name for name in rows.names if f"batches.{name}" in column]
+    batched = [name for name in rows.names if _asked(f"batches.{name}", columns)]
     points_of = column["point"]
     keys = [(int(points_of[row]), int(column["first_path"][row])) for row in range(table.num_rows)]
     for (point, first_path), group in groupby(range(table.num_rows), key=keys.__getitem__):
         places = list(group)
         if points is not None and point not in points:
             continue
-        nodes = tuple(_node(column, row, batched, len(rows.names)) for row in places)
+        nodes = tuple(_node(column, row, batched, rows) for row in places)
         head = places[0]
         tails: dict[str, Tail] = {}
         for name in rows.tails:
-            if columns is None or _asked(f"values.{name}", columns):
+            if _asked(f"values.{name}", columns):
                 values = listed(f"values.{name}", head)
-                sketch = Sketch(*(listed(f"{part}.{name}", head, _NO_INT) for part in _SKETCH))
+                packed_sketch = listed(f"sketch.{name}", head, _NO_INT)
+                apart = (listed(f"{part}.{name}", head, _NO_INT) for part in _SKETCH)
+                sketch = Sketch(*(packed_sketch.reshape(3, -1) if packed_sketch.size else apart))
                 tails[name] = sketch if len(sketch.keys) or not len(values) else values
         summary = listed("summary", head)
         packed = {name: listed(f"distribution.{name}", head) for name in DISTRIBUTION_METRICS}
@@ -312,12 +368,18 @@ def _whole_ranges(records: Iterator[Record]) -> Iterator[Record]:
         yield pending
 
 
-def _node(column: dict[str, Any], row: int, batched: Sequence[str], rows: int) -> Node:
+def _node(column: dict[str, Any], row: int, batched: Sequence[str], rows: Rows) -> Node:
     counts, totals, squares = (column[name][row] for name in _SUMS)
-    batches = np.zeros((0, BATCHES))
-    if batched:
-        found = [column[f"batches.{name}"][row] for name in batched]
-        batches = np.stack([each for each in found if len(each)])
+    kept = column[_OTHERS][row].reshape(-1, BATCHES) if _OTHERS in column else ()
+    others = dict(zip(rows.names[rows.first :], kept, strict=False))
+
+    def summed(name: str) -> FloatArray:
+        # Where files of both kinds were joined, a row has its batches in the one place or in the other.
+        own: FloatArray = column[f"batches.{name}"][row] if f"batches.{name}" in column else _NONE
+        return own if len(own) else others.get(name, _NONE)
+
+    found = [each for each in map(summed, batched) if len(each)]
+    batches = np.stack(found) if found else np.zeros((0, BATCHES))
     return Node(int(column["level"][row]), int(column["number"][row]), counts, totals, squares, batches)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm.chunks import Plan, plan
+from mcmm.errors import InputError
 from mcmm.shelf import File, RecordShelf, RowShelf, Shelf
 from mcmm.study import Study
 from mcmm.summaries import EXACT_PATHS, Part, join_parts
@@ -92,9 +93,12 @@ class Round:
         return [self.records] if self.rows is None else [self.records, self.rows]
 
     def open(self) -> None:
-        """Make its folders."""
+        """Make its folders; raise InputError if the disk does not take them."""
         for shelf in self.shelves:
-            shelf.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                shelf.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{shelf.folder}: cannot be made: {error.strerror or error}") from None
 
     def trust(self) -> None:
         """Take the files that are there for what their names say."""

@@ -57,6 +57,8 @@ _RECOUNT = 5.0
 # Split points are read again in so many pieces, that threads can share them; neighbours, which lie in the
 # same files, are read together, at most so many.
 _PIECES, _READ_TOGETHER = 64, 64
+# Rows of the summary that are looked at in one go.
+_ROWS_AT_ONCE = 16_384
 
 
 def sweep(
@@ -332,7 +334,7 @@ class _Sweep:
 
         def summarised(some: Sequence[int]) -> list[tuple[int, Any]]:
             found = []
-            for point, part in joined(self.run.rounds, set(some)):
+            for point, part in joined(self.run.rounds, set(some), ("values",)):
                 self.stop.check()
                 known = controls_known(self.study.scenario_at(point))
                 found.append((point, summaries_of([part], metrics, [known])[0].columns))
@@ -348,8 +350,10 @@ class _Sweep:
     def _summary(self) -> pd.DataFrame:
         import pandas as pd
 
-        # Parquet keeps no NaN's sign.
-        self.summaries[np.isnan(self.summaries)] = np.nan
+        # Parquet keeps no NaN's sign. Some rows at a time: of a million points the mask would take 0.2 GB.
+        for begin in range(0, len(self.summaries), _ROWS_AT_ONCE):
+            rows = self.summaries[begin : begin + _ROWS_AT_ONCE]
+            rows[np.isnan(rows)] = np.nan
         index = pd.RangeIndex(self.study.count, name="point")
         return pd.DataFrame(self.summaries, index=index, columns=self.columns, copy=False)
 
@@ -389,13 +393,22 @@ class _Sweep:
     def _write(self, result: Finished) -> None:
         path_steps = self.round.plan.path_steps(result.first, result.stop)
         self.packer.measured(path_steps, result.seconds)
+        self._note(result.build)
         self.round.write(result.first, result.stop, result.records, result.rows)
         self.computed += path_steps
-        self.builds[result.build] = None
         self.done += path_steps
         for point, rows in result.summaries:
             self.summaries[point : point + len(rows)] = rows
         self._tell()
+
+    def _note(self, made: Build) -> None:
+        """Write down who computes before the first chunk of theirs: a killed sweep closes no session."""
+        if made in self.builds:
+            return
+        self.builds[made] = None
+        if dict(made) not in self.manifest["builds"]:
+            self.manifest["builds"].append(dict(made))
+            self.run.write_manifest(self.manifest)
 
     def _keep(self, summaries: list[tuple[int, Any]]) -> None:
         for point, row in summaries:
@@ -431,6 +444,8 @@ class _Sweep:
     def _open(self) -> None:
         """Write the manifest before the first chunk."""
         self.manifest = {
+            "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+            "builds": [],
             "sessions": [],
             **self.manifest,
             "chunks": len(self.round.plan),
@@ -456,15 +471,17 @@ class _Sweep:
             computed = sum(each["path_steps"] for each in sessions)
             self.manifest["provenance"] = {
                 **sessions[-1],
-                "isa": ", ".join(sorted({each["isa"] for each in sessions})),
-                "machine": ", ".join(sorted({each["machine"] for each in sessions})),
+                **{
+                    name: ", ".join(sorted({each[name] for each in (*sessions, *self.manifest["builds"])}))
+                    for name in ("isa", "machine")
+                },
                 "mcmm": __version__,
                 "path_steps": self.done,
                 "path_steps_per_second": computed / wall if computed else math.nan,
                 "schema": SCHEMA_VERSION,
                 "seed": self.study.seed,
                 "sessions": len(sessions),
-                "started": sessions[0]["started"],
+                "started": self.manifest["begun"],
                 "study": self.run.digest,
                 "wall_seconds": wall,
             }

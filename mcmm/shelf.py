@@ -8,6 +8,7 @@ aside, synced and renamed; the digest in its name tells a damaged one.
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import re
@@ -119,15 +120,26 @@ class Shelf(ABC, Generic[Content]):
         -------
         content or None
             What it holds; None if its chunks must be computed again.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read for another reason than damage, such as permissions; it is left alone.
         """
         try:
             if not 0 <= file.first < file.stop <= len(self.plan):
                 raise StoreError("is not this study's chunk")
             return self._decode(io.BytesIO(self._bytes(file)), file)
-        except (OSError, StoreError) as error:
-            _LOG.warning("%s: damaged (%s); it is removed and computed again", file.path, error)
-            remove(file.path)
-            return None
+        except OSError as error:
+            # Only what the disk has lost is damaged; a file that cannot be read just now may be whole.
+            if error.errno not in (errno.EIO, errno.ENOENT):
+                raise InputError(f"{file.path}: cannot be read: {error.strerror or error}") from None
+            reason: object = error.strerror
+        except StoreError as error:
+            reason = error
+        _LOG.warning("%s: damaged (%s); it is removed and computed again", file.path, reason)
+        remove(file.path)
+        return None
 
     def register(self, file: File) -> None:
         """Take a whole file for the place of its chunks."""

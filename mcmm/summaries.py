@@ -19,7 +19,7 @@ from mcmm import moments
 from mcmm.controls import CONTROLS, regress
 from mcmm.distributions import Distribution
 from mcmm.errors import InputError
-from mcmm.moments import Kind, Node, RowOf
+from mcmm.moments import Form, Kind, Node, RowOf, form_of
 from mcmm.sketch import Sketch
 from mcmm.statistics import MONEY_METRICS, QUANTILE_METRICS
 from mcmm.tails import QUANTILE_NAMES, TAIL_NAMES, Tail, fill_tails
@@ -31,7 +31,9 @@ __all__ = [
     "Summary",
     "error_column",
     "estimate_column",
+    "fill_moments",
     "join_parts",
+    "quantile_places",
     "regression_inputs",
     "rows_of",
     "summaries_of",
@@ -83,6 +85,10 @@ class Rows:
     def place(self, name: str) -> int:
         """Return a row's place."""
         return self.names.index(name)
+
+    def form(self, *, all_rows: bool) -> Form:
+        """Return what is summed up; ``all_rows`` as for `Part.of`."""
+        return form_of(self.made, self.pairs, len(self.made) if all_rows else self.first)
 
 
 def _leaf(name: str) -> str:
@@ -262,6 +268,33 @@ def summaries_of(parts: Sequence[Part], metrics: tuple[str, ...], controls: Sequ
     counts, totals, squares = (
         np.stack(arrays) for arrays in zip(*(node[2:5] for node in nodes), strict=True)
     )
+    fill_moments(table, metrics, counts, totals, squares, controls)
+    distributions = fill_tails(table, [part.whole_tails() for part in parts], layout.tails)
+    return [Summary(*each) for each in zip(table, nodes, distributions, strict=True)]
+
+
+def fill_moments(
+    table: FloatArray,
+    metrics: tuple[str, ...],
+    counts: FloatArray,
+    totals: FloatArray,
+    squares: FloatArray,
+    controls: Sequence[bool],
+) -> None:
+    """Put in rows of a summary what does not hang on a distribution.
+
+    Parameters
+    ----------
+    table : ndarray of shape (points, columns)
+        The rows, in the order of `summary_names`.
+    metrics : tuple of str
+        The metrics' names.
+    counts, totals, squares : ndarray of shape (points, ...)
+        The sums of each point, as `mcmm.moments.Node` has them, of the rows of `rows_of`.
+    controls : sequence of bool
+        As for `summaries_of`.
+    """
+    rows, layout = rows_of(metrics), _layout(metrics)
     found = moments.row_statistics(counts, totals, squares[:, : len(rows.names)])
     ordered = (found.counts, found.mean, found.standard_error, found.sd)
     for places, column in zip(layout.moments, ordered, strict=True):
@@ -278,8 +311,6 @@ def summaries_of(parts: Sequence[Part], metrics: tuple[str, ...], controls: Sequ
         fit = regress(*regression_inputs(rows, counts, totals, squares), np.array(controls, dtype=bool))
         for places, column in zip(layout.controlled, fit[:3], strict=True):
             table[:, places] = column
-    distributions = fill_tails(table, [part.whole_tails() for part in parts], layout.tails)
-    return [Summary(*each) for each in zip(table, nodes, distributions, strict=True)]
 
 
 def summarise(values: npt.ArrayLike, names: Sequence[str], *, controls: bool = True) -> dict[str, float]:
@@ -407,6 +438,11 @@ def tail_share(column: str) -> float:
 def summary_names(metrics: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of `summarise`, in order."""
     return _layout(metrics).names
+
+
+def quantile_places(metrics: tuple[str, ...]) -> Mapping[str, int]:
+    """Return the column of the first quantile of each metric whose distribution is summarised."""
+    return _layout(metrics).tails
 
 
 def regression_inputs(

@@ -145,7 +145,9 @@ def verify(
     cells: Annotated[
         int, typer.Option("--cells", "-n", metavar="N", help="How many cells to choose at random.")
     ] = 100,
-    every: Annotated[bool, typer.Option("--all", help="Every cell, and the whole summary.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every cell, the points and the whole summary.")
+    ] = False,
     seed: Annotated[
         int | None, typer.Option("--seed", "-s", metavar="S", help="Choose the same cells as another time.")
     ] = None,

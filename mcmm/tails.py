@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcmm.columns import percent_label
-from mcmm.distributions import DISTRIBUTION_METRICS, Distribution
+from mcmm.distributions import DISTRIBUTION_METRICS, Distribution, pack_sample
 from mcmm.sketch import Sketch
 from mcmm.statistics import (
     MONEY_METRICS,
@@ -22,7 +22,7 @@ from mcmm.statistics import (
     tail_size,
 )
 
-__all__ = ["QUANTILE_NAMES", "TAIL_NAMES", "Tail", "fill_tails"]
+__all__ = ["QUANTILE_NAMES", "TAIL_NAMES", "Tail", "TailTable", "fill_tails"]
 
 FloatArray = npt.NDArray[np.float64]
 Tail = FloatArray | Sketch
@@ -82,6 +82,74 @@ def fill_tails(
     return distributions
 
 
+class TailTable:
+    """Quantiles and tails of points of as many paths each: what `fill_tails` does, in a pass over many.
+
+    Parameters
+    ----------
+    starts : dict of str to int
+        As for `fill_tails`.
+    points, paths : int
+        How many points, and paths of each; one or more.
+
+    Attributes
+    ----------
+    distributions : list of dict of str to ndarray
+        Of each point so far, as `Distribution.pack` has them.
+    """
+
+    def __init__(self, starts: Mapping[str, int], points: int, paths: int) -> None:
+        self.distributions: list[dict[str, FloatArray]] = []
+        self._starts = starts
+        self._paths = paths
+        self._money = [place for place, name in enumerate(starts) if _is_money(name)]
+        self._drawn = [(place, name) for place, name in enumerate(starts) if name in DISTRIBUTION_METRICS]
+        # Of a sorted sample the two numbers around each quantile, and of money the worst.
+        self._ranks = [rank(paths - 1, share) for share in QUANTILES]
+        around = [(below, min(below + 1, paths - 1)) for below, _ in self._ranks]
+        self._around = np.array(around, dtype=np.intp).T
+        self._deepest = max(tail_size(paths, level)[0] for level in TAIL_LEVELS) + 1
+        self._ends = np.empty((points, len(starts), 2, len(QUANTILES)))
+        self._worst = np.empty((points, len(self._money), self._deepest))
+        self._gaps: list[tuple[int, dict[str, Tail]]] = []
+
+    @property
+    def together(self) -> int:
+        """How many points should be added in one go, so that their samples fit a processor's cache."""
+        return max(_TOGETHER // (len(self._starts) * self._paths), 1)
+
+    def add(self, samples: FloatArray) -> None:
+        """Take the samples of the next points, shape (points, metrics, paths), which are sorted in place."""
+        begin = len(self.distributions)
+        # Zeros lose their sign: which of two equal values comes first is the sorting algorithm's choice.
+        samples += 0.0
+        samples.sort(axis=-1)
+        self._ends[begin : begin + len(samples)] = samples[:, :, self._around]
+        self._worst[begin : begin + len(samples)] = samples[:, self._money, : self._deepest]
+        gaps: list[bool] = np.asarray(np.isnan(samples[..., -1]).any(axis=1)).tolist()  # NaN is sorted last
+        for ordered, gap in zip(samples, gaps, strict=True):
+            if gap:
+                tails: dict[str, Tail] = dict(zip(self._starts, ordered.copy(), strict=True))
+                self._gaps.append((len(self.distributions), tails))
+            self.distributions.append(
+                {} if gap else {name: pack_sample(ordered[place]) for place, name in self._drawn}
+            )
+
+    def fill(self, table: FloatArray) -> None:
+        """Put the quantiles and tails of all points in their rows of a summary, shape (points, columns)."""
+        columns = np.array([[start] for start in self._starts.values()], dtype=np.intp)
+        low, high = self._ends[:, :, 0], self._ends[:, :, 1]
+        weights = np.array([weight for _, weight in self._ranks])
+        table[:, columns + _QUANTILE_PLACES] = np.where(weights > 0.0, low + weights * (high - low), low)
+        if self._money:
+            worst = self._worst.reshape(-1, self._deepest)
+            tails = _ordered_shortfalls(worst, self._paths).reshape(*self._worst.shape[:2], len(TAIL_NAMES))
+            table[:, columns[self._money] + _TAIL_PLACES] = tails
+        for row, gap in self._gaps:
+            (found,) = fill_tails(table[row : row + 1], [gap], self._starts)
+            self.distributions[row] = {name: distribution.pack() for name, distribution in found.items()}
+
+
 def _fill_sketch(
     columns: FloatArray, start: int, name: str, sketch: Sketch, distributions: Distributions
 ) -> None:
@@ -124,7 +192,9 @@ def _fill_ordered(
     table[rows, columns + _QUANTILE_PLACES] = ordered_quantiles(ordered, QUANTILES)
     money = [place for place, (_, name) in enumerate(places) if _is_money(name)]
     if money:
-        table[rows[money], columns[money] + _TAIL_PLACES] = _ordered_shortfalls(ordered[money])
+        table[rows[money], columns[money] + _TAIL_PLACES] = _ordered_shortfalls(
+            ordered[money], ordered.shape[-1]
+        )
     for (row, name), sample in zip(places, ordered, strict=True):
         if name in DISTRIBUTION_METRICS and sample.size:
             distributions[row][name] = Distribution.of(sample)
@@ -134,9 +204,11 @@ def _is_money(name: str) -> bool:
     return name.rpartition(".")[2] in MONEY_METRICS
 
 
-def _ordered_shortfalls(ordered: FloatArray) -> FloatArray:
-    """Return value at risk at each level, then expected shortfall and its error at each, a row a sample."""
-    count = ordered.shape[-1]
+def _ordered_shortfalls(ordered: FloatArray, count: int) -> FloatArray:
+    """Return value at risk at each level, then expected shortfall and its error at each, a row a sample.
+
+    ``ordered`` has the smallest of ``count`` values each, as many as the tails take.
+    """
     if not count:
         return np.full((len(ordered), len(TAIL_NAMES)), np.nan)
     risks: list[FloatArray] = []

@@ -23,8 +23,9 @@ from mcmm.chunks import Chunk, encode
 from mcmm.controls import controls_known
 from mcmm.errors import MCMMError
 from mcmm.markets import varied
-from mcmm.records import Record, encode_records, mark_of
-from mcmm.summaries import Part, summaries_of
+from mcmm.records import Record, encode_records, encode_whole, mark_of
+from mcmm.summaries import EXACT_PATHS, Part, summaries_of
+from mcmm.whole import WholePoints
 
 if TYPE_CHECKING:
     from mcmm.policies import Policy
@@ -146,6 +147,11 @@ class Task:
         return self.scenario.replace(changes) if made is None else made
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of its points are whole, with few enough paths to keep the values of."""
+        return self.whole <= EXACT_PATHS and all(chunk.paths == self.whole for chunk in self.chunks)
+
+    @property
     def first(self) -> int:
         """The first chunk."""
         return self.chunks[0].index
@@ -230,39 +236,19 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
         None if it was stopped. An error is returned, not raised: raised, it would end its neighbours' work
         and leave out the point.
     """
-    stop = stop or Stop()
-    point = task.chunks[0].point
+    worker = _Worker(task, stop or Stop())
     started = time.perf_counter()
     try:
-        with stop.working():
-            records: list[Record] = []
-            rows: list[FloatArray] = []
-            summaries: list[tuple[int, FloatArray]] = []
-            for chunk in task.chunks:
-                parts, known = [], []
-                for point in chunk.range:
-                    scenario = task.scenario_at(point)
-                    values = rows_of(scenario, task.seed, chunk, stop, task.policy, task.metrics)
-                    parts.append(
-                        Part.of(
-                            values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows
-                        )
-                    )
-                    known.append(controls_known(scenario))
-                    rows += [values] if task.keep_paths else []
-                made, columns = records_of(chunk, parts, known, task.metrics, task.whole)
-                records += made
-                if columns is not None:
-                    summaries.append((chunk.point, columns))
-            mark = mark_of(task.digest, task.first, task.stop)
+        with worker.stop.working():
+            records = worker.whole() if task.is_whole else worker.parts()
             return Finished(
                 task.first,
                 task.stop,
-                encode_records(records, task.metrics, mark),
-                encode(task.chunks, np.concatenate(rows, axis=1), task.digest, task.metrics)
-                if rows
+                records,
+                encode(task.chunks, np.concatenate(worker.rows, axis=1), task.digest, task.metrics)
+                if worker.rows
                 else None,
-                summaries,
+                worker.summaries,
                 time.perf_counter() - started,
                 build(),
             )
@@ -271,7 +257,72 @@ def compute(task: Task, stop: Stop | None) -> Finished | Failure | None:
     except Exception as error:
         kind = type(error) if isinstance(error, MCMMError) else None
         message = str(error) if kind else f"{type(error).__name__}: {error}"
-        return Failure(point, kind, message, traceback.format_exc())
+        return Failure(worker.point, kind, message, traceback.format_exc())
+
+
+class _Worker:
+    """A task at work.
+
+    Attributes
+    ----------
+    point : int
+        What it is at.
+    rows : list of ndarray
+        The paths, where they are kept.
+    summaries : list of (int, ndarray)
+        As in `Finished`.
+    """
+
+    def __init__(self, task: Task, stop: Stop) -> None:
+        self.task = task
+        self.stop = stop
+        self.point = task.chunks[0].point
+        self.rows: list[FloatArray] = []
+        self.summaries: list[tuple[int, FloatArray]] = []
+        self._mark = mark_of(task.digest, task.first, task.stop)
+
+    def whole(self) -> bytes:
+        """Compute chunks of whole points, and return the file of what is kept of them."""
+        task = self.task
+        points = [point for chunk in task.chunks for point in chunk.range]
+        whole = WholePoints(task.metrics, points, task.whole, all_rows=task.all_rows)
+        known = []
+        for chunk in task.chunks:
+            for scenario, values in self._paths(chunk):
+                whole.add(values)
+                known.append(controls_known(scenario))
+        whole.close(known)
+        begin = 0
+        for chunk in task.chunks:
+            self.summaries.append((chunk.point, whole.columns[begin : begin + chunk.points]))
+            begin += chunk.points
+        return encode_whole(whole, self._mark)
+
+    def parts(self) -> bytes:
+        """Compute chunks of any kind, and return the file of what is kept of them."""
+        task = self.task
+        records: list[Record] = []
+        for chunk in task.chunks:
+            parts, known = [], []
+            for scenario, values in self._paths(chunk):
+                parts.append(
+                    Part.of(values, task.metrics, chunk.first_path, exact=task.exact, all_rows=task.all_rows)
+                )
+                known.append(controls_known(scenario))
+            made, columns = records_of(chunk, parts, known, task.metrics, task.whole)
+            records += made
+            if columns is not None:
+                self.summaries.append((chunk.point, columns))
+        return encode_records(records, task.metrics, self._mark)
+
+    def _paths(self, chunk: Chunk) -> Iterator[tuple[Scenario, FloatArray]]:
+        """Simulate the points of a chunk, one after the other."""
+        task = self.task
+        for self.point in chunk.range:
+            scenario = task.scenario_at(self.point)
+            values = rows_of(scenario, task.seed, chunk, self.stop, task.policy, task.metrics)
+            self.rows += [values] if task.keep_paths else []
+            yield scenario, values
 
 
 def records_of(

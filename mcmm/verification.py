@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from mcmm.chunks import Chunk
 from mcmm.controls import controls_known
-from mcmm.directory import SUMMARY, RunDirectory, open_run
+from mcmm.directory import POINTS, SUMMARY, RunDirectory, open_run
 from mcmm.errors import InputError, StoreError
 from mcmm.records import Record
 from mcmm.rounds import Round, joined
@@ -93,7 +93,7 @@ class Verification:
     differences : tuple of Difference
         Values that are not the same in every bit; the first thousand of them.
     damaged : tuple of str
-        Files that cannot be read or are not what was written, and why.
+        Files that cannot be read or are not what was written, or are not there, and why.
     made : tuple of dict
         The builds and machines that made the run: ``mcmm``, ``isa``, ``compiler``, ``python``, ``numpy``,
         ``machine``, ``host``.
@@ -132,8 +132,9 @@ def verify(
     directory : str or Path
         The run directory; it may be unfinished. Nothing in it is changed.
     cells : int or None
-        How many cells to choose at random; None for all of them, and the whole summary too. A run in which
-        one cell in a hundred is wrong passes a sample of 100 with a chance of 37%, one of 450 with 1%.
+        How many cells to choose at random; None for all of them, the points as they are written down and
+        the whole summary. A run in which one cell in a hundred is wrong passes a sample of 100 with a chance
+        of 37%, one of 450 with 1%.
     seed : int, optional
         Of the choice; by default another one each time.
     jobs : int
@@ -159,7 +160,7 @@ def verify(
     threads = Workers("threading", jobs, None)
     run, manifest = open_run(Path(directory))
     run.study = run.study.quoted_by(policy)
-    summary, damaged = _open(run)
+    summary, damaged = _open(run, finished="provenance" in manifest)
     chosen, total, seed = _choose(run, cells, random.SystemRandom().getrandbits(32) if seed is None else seed)
     differences: list[Difference] = []
     checked = 0
@@ -172,11 +173,13 @@ def verify(
             differences += found[: _MOST - len(differences)]
             if progress is not None:
                 progress(checked, count)
-    if cells is None and summary is not None and not damaged:
-        differences += _joined_summaries(run, summary)
-    made = {
-        tuple(sorted(each.items())) for session in manifest["sessions"] for each in session.get("builds", [])
-    }
+    if cells is None:
+        damaged += _changed_points(run)
+        if summary is not None and not damaged:
+            differences += _joined_summaries(run, summary)
+    made = {tuple(sorted(each.items())) for each in manifest.get("builds", [])}
+    for session in manifest.get("sessions", []):  # of runs from before their builds were noted
+        made |= {tuple(sorted(each.items())) for each in session.get("builds", [])}
     return Verification(
         run.path,
         checked,
@@ -189,13 +192,13 @@ def verify(
     )
 
 
-def _open(run: RunDirectory) -> tuple[pd.DataFrame | None, list[str]]:
-    """Find the files of the run, and its summary if it is finished."""
+def _open(run: RunDirectory, *, finished: bool) -> tuple[pd.DataFrame | None, list[str]]:
+    """Find the files of the run and its summary; of a finished one, what is not there is damage."""
     import pandas as pd
 
     from_disk: pd.DataFrame | None = None
     damaged: list[str] = []
-    if (run.path / SUMMARY).exists():
+    if finished or (run.path / SUMMARY).exists():
         try:
             from_disk = pd.read_parquet(run.path / SUMMARY)
             if (
@@ -203,6 +206,8 @@ def _open(run: RunDirectory) -> tuple[pd.DataFrame | None, list[str]]:
                 or len(from_disk) != run.study.count
             ):
                 raise ValueError("is not this study's summary")
+        except FileNotFoundError:
+            damaged.append(f"{run.path / SUMMARY}: is not there, though the run is finished")
         except (OSError, ValueError) as error:
             damaged.append(f"{run.path / SUMMARY}: {error}")
             from_disk = None
@@ -214,7 +219,30 @@ def _open(run: RunDirectory) -> tuple[pd.DataFrame | None, list[str]]:
         run.begin_round(range(run.study.count)).trust()
     if all(each.left.all() for each in run.rounds):
         raise StoreError(f"{run.path}: has no finished chunk to verify")
+    missing = sum(int(each.left.sum()) for each in run.rounds)
+    if finished and missing:
+        chunks = f"{missing} of {sum(len(each.plan) for each in run.rounds)} chunks"
+        damaged.append(f"{run.path}: {chunks} are not there, though the run is finished")
     return from_disk, damaged
+
+
+def _changed_points(run: RunDirectory) -> list[str]:
+    """Hold the points as they are written down against the study's."""
+    import pandas as pd
+
+    path = run.path / POINTS
+    try:
+        found = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        return [f"{path}: cannot be read: {str(error).splitlines()[0]}"]
+    wanted: dict[str, Sequence[Any]] = {"point": range(run.study.count), **run.study.columns()}
+    if list(found.columns) != list(wanted) or len(found) != run.study.count:
+        return [f"{path}: is not this study's points"]
+    for name, column in wanted.items():
+        for point, (there, here) in enumerate(zip(found[name].tolist(), column, strict=True)):
+            if there != here:
+                return [f"{path}: {name} of point {point} is stored as {there!r} and is {here!r}"]
+    return []
 
 
 def _choose(run: RunDirectory, cells: int | None, seed: int) -> tuple[list[dict[int, list[int]]], int, int]:
@@ -335,7 +363,7 @@ def _joined_summaries(run: RunDirectory, summary: pd.DataFrame) -> list[Differen
         split = set(each.plan.split_points(each.paths if each.whole else float("inf"))) - later
         if not split:
             continue
-        for point, part in joined(run.rounds[: number + 1], split):
+        for point, part in joined(run.rounds[: number + 1], split, ("values",)):
             known = controls_known(study.scenario_at(point))
             row = summaries_of([part], study.metrics, [known])[0].columns
             found += [

@@ -15,6 +15,7 @@ from mcmm.errors import InputError, ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.recorded import replay
 from mcmm.reports import numbers
+from mcmm.reports.layout import figures
 from mcmm.tape import read_tape
 
 BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
@@ -163,7 +164,10 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert '<a href="#queue">' in text
     assert "venues book and quote" in capsys.readouterr().out
     steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
-    assert f"<td>{numbers.fixed(fills / steps, numbers.decimals([fills / steps], 3))}</td>" in text
+    ratio, error = result.ratio("queue_fills_near", "queue_steps_near").iloc[2]
+    assert ratio == pytest.approx(fills / steps)
+    digits = figures(error, ratio)
+    assert f"<td>{numbers.fixed(ratio, digits)} \u00b1 {numbers.fixed(error, digits)}</td>" in text
     checked = mcmm.verify(tmp_path / "run")
     assert (checked.differences, checked.damaged) == ((), ())
 

@@ -68,6 +68,18 @@ def test_every_whole_number_is_drawn_and_none_beyond(scale: str) -> None:
     assert counts[3:] == pytest.approx(1024 * np.diff(edges) / (edges[-1] - edges[0]), abs=2)
 
 
+@pytest.mark.parametrize(
+    "values", [np.arange(50, 200, 50), list(np.arange(50, 200, 50)), tuple(np.float32([0.5, 0.25]))]
+)
+def test_numbers_of_numpys_are_numbers(values: Any) -> None:
+    name = LIMIT if len(values) == 3 else "quoting.defensive_threshold"
+    found = study({"axes": {name: values}})
+    assert [type(value) for (value,) in rows(found)] == [type(values[0].item())] * len(values)
+    assert found == study({"axes": {name: [value.item() for value in values]}})
+    listed = study({"design": "list", "points": [{name: value} for value in values]})
+    assert rows(listed) == rows(found)
+
+
 def test_a_list_visits_its_points_in_order() -> None:
     found = study({"design": "list", "points": [{SPREAD: 0.03}, {LIMIT: 50, SPREAD: 0.02}, {LIMIT: 70}]})
     # What a point leaves out is the scenario's.

@@ -31,6 +31,8 @@ def test_import_mcmm_imports_nothing_else() -> None:
 def test_a_public_name_imports_nothing_slow(name: str) -> None:
     loaded = modules_after(f"import mcmm\nmcmm.{name}")
     assert not loaded & (SLOW | {"rich", "typer"})
+    if name in ("Scenario", "Simulation", "simulate"):
+        assert not loaded & {"concurrent.futures", "logging"}
 
 
 def test_simulating_needs_no_frames() -> None:

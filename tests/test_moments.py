@@ -8,7 +8,20 @@ import pytest
 from scipy import stats
 
 from mcmm import _isa, moments
-from mcmm.moments import BATCHES, LEAF, Kind, RowOf, join, moments_of, root, row_moments, tally, tree_sum
+from mcmm.moments import (
+    BATCHES,
+    LEAF,
+    Kind,
+    RowOf,
+    form_of,
+    join,
+    moments_of,
+    root,
+    row_moments,
+    tally,
+    tally_whole,
+    tree_sum,
+)
 from mcmm.statistics import Interval, mean
 
 # What a sample cannot say is NaN, never a warning.
@@ -126,6 +139,28 @@ def test_parts_cut_anywhere_join_to_the_same_bits(length: int, seed: int) -> Non
     assert len(joined) == leaves.bit_count()
     for one, other in zip(root(joined, PAIRS)[2:], whole[2:], strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("length", [1, 300, 1000, 3 * LEAF + 321, 29 * LEAF + 1, 64 * LEAF])
+@pytest.mark.parametrize("batched", [0, 2, 4])
+def test_a_whole_samples_sums_are_its_roots(length: int, batched: int) -> None:
+    values = np.stack([sample(length, row) for row in range(4)])
+    values[3, ::5] = np.nan
+    rows = (
+        RowOf(Kind.AS_IT_IS, 1),
+        RowOf(Kind.DIFFERENCE, 2, 0),
+        RowOf(Kind.NEGATIVE, 1),
+        RowOf(Kind.AS_IT_IS, 3),
+    )
+    expected = root(tally(values, 0, PAIRS, batched, rows), PAIRS)
+    form = form_of(rows, PAIRS, batched)
+    sums = np.full((2, form.width), np.nan)
+    assert tally_whole(values, form, sums[1]) == expected.level
+    assert expected.number == 0
+    assert np.isnan(sums[0]).all()
+    for found, array in zip(form.split(sums), expected[2:], strict=True):
+        assert found[1].shape == array.shape
+        assert found[1].tobytes() == array.tobytes()
 
 
 def test_products_of_deviations_are_covariances() -> None:

@@ -50,6 +50,17 @@ def many() -> Findings:
     return Findings.of(sweep(MANY, paths=500))
 
 
+def test_a_report_says_where_quantiles_are_a_sketchs(small: Findings) -> None:
+    assert small.sketched == ""
+    many_paths = small_study(
+        paths=65_537, scenario={"steps": 1}, points={"axes": {"quoting.base_spread": [0.04]}}
+    )
+    found = Findings.of(runner.sweep(many_paths, jobs=1))
+    note = "Quantiles, VaR and ES of a point with more than 65,536 paths are a sketch's, within 0.1% of what"
+    assert note in without_lines(printed(found))
+    assert note in page(found).replace("&#39;", "'")
+
+
 # ---- numbers
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -199,6 +200,18 @@ def test_proportion_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx(
         (stats.beta.ppf(0.025, 3, 8), stats.beta.ppf(0.975, 4, 7))
     )
+
+
+@pytest.mark.parametrize("bound", ["both", "upper", "lower"])
+def test_intervals_of_chances_are_those_of_scipy(bound: Literal["both", "upper", "lower"]) -> None:
+    """Clopper and Pearson's, as binomtest finds them by a search, for few paths and for many."""
+    way = {"both": "two-sided", "upper": "less", "lower": "greater"}[bound]
+    for count in (1, 40, 10_000, 1_000_000):
+        for hits in {0, 1, count // 3, count - 1, count}:
+            for confidence in (0.95, 0.999):
+                found = proportion(hits, count, confidence, bound)
+                exact = stats.binomtest(hits, count, alternative=way).proportion_ci(confidence, "exact")
+                assert (found.low, found.high) == pytest.approx((exact.low, exact.high), rel=1e-9, abs=1e-12)
 
 
 def test_no_hit_is_not_a_chance_of_zero() -> None:

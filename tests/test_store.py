@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -101,6 +102,24 @@ def test_where_no_lock_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "_take", refuse)
     with pytest.raises(InputError, match=r"lock: cannot be locked: No locks available"):
         files.Lock(tmp_path / "lock", "").__enter__()
+
+
+def test_a_disk_that_is_full_already_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of no bytes is made there, and then nothing can be put in it."""
+    path = tmp_path / "lock"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(InputError, match=r"lock: cannot be written: No space left on device"):
+            files.Lock(path, "").__enter__()
+    with files.Lock(path, "held by {owner}"):
+        pass
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=f"^{tmp_path}: cannot be written: No space left on device"):
+        files.settle(tmp_path)
 
 
 # ---- the run directory
@@ -213,6 +232,30 @@ def test_a_damaged_chunk_is_computed_again(
     assert [entry.name for entry in chunk_files(copy)] == [path.name]
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_only_what_the_disk_has_lost_is_removed(
+    finished: SweepResult, copy: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A file that cannot be read just now may be hours of work."""
+    (path,) = chunk_files(copy)
+    honest = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self == path and path.exists():
+            raise OSError(code, os.strerror(code))
+        return honest(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        if code == errno.EIO:
+            assert_same(sweep(small_study(), copy, jobs=1), finished)
+            return
+        with pytest.raises(InputError, match=f"{path.name}: cannot be read: {os.strerror(code)}"):
+            sweep(small_study(), copy, jobs=1)
+    assert path.exists()
+    assert sweep(small_study(), copy, jobs=1).provenance["sessions"] == 1
+
+
 def test_a_missing_chunk_is_computed_again(finished: SweepResult, copy: Path) -> None:
     (path,) = chunk_files(copy)
     path.unlink()
@@ -291,6 +334,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
         (lambda run: (run / "manifest.json").write_text("{}"), "is damaged"),
         (lambda run: rewrite(run, sessions=None), "its sessions are not what a sweep writes"),
         (lambda run: rewrite(run, sessions=[1]), "its sessions are not what a sweep writes"),
+        (lambda run: rewrite(run, builds=[1]), "its builds are not what a sweep writes"),
         (lambda run: rewrite(run, provenance={}), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, provenance=5), "its provenance is not what a sweep writes"),
         (lambda run: rewrite(run, study=None), "is damaged"),

@@ -20,6 +20,7 @@ from mcmm.metrics import NAMES
 from mcmm.sketch import RELATIVE_ERROR, Sketch
 from mcmm.statistics import expected_shortfall, mean, proportion, quantile, value_at_risk
 from mcmm.summaries import EXACT_PATHS, Part, join_parts, summaries_of, summarise, summary_names
+from mcmm.tails import TailTable, fill_tails
 
 # What a sample cannot say is NaN, never a warning.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -295,3 +296,23 @@ def test_a_sketchs_distribution_is_the_samples_but_for_the_bins_edges(name: str)
     assert sketched.quantiles == pytest.approx(exact.quantiles, rel=RELATIVE_ERROR, abs=2.0**-20)
     again = Distribution.unpack(exact.pack())
     assert again.pack().tobytes() == exact.pack().tobytes()
+
+
+@pytest.mark.parametrize("paths", [1, 2, 7, 100, 1001])
+def test_tails_of_many_points_are_those_of_each(paths: int) -> None:
+    """With what is rare: values that are missing, all of them, all the same, or zeros of either sign."""
+    starts = {"pnl": 0, "max_drawdown": 20, "fed.pnl_fair": 30, "pnl_settled": 50}
+    values = np.random.default_rng(paths).normal(size=(9, len(starts), paths)).round(1)
+    values[2, 1, ::2] = values[3] = np.nan
+    values[4, 0], values[5, 3], values[6, 2] = 3.0, 0.0, -0.0
+    values[6, 3, ::3] = -0.0
+    expected, found = np.full((2, 9, 70), 7.0)
+    kept = fill_tails(expected, [dict(zip(starts, point, strict=True)) for point in values], starts)
+    together = TailTable(starts, 9, paths)
+    for begin, end in ((0, 4), (4, 5), (5, 9)):
+        together.add(values[begin:end].copy())
+    together.fill(found)
+    assert found.tobytes() == expected.tobytes()
+    for packed, each in zip(together.distributions, kept, strict=True):
+        assert packed.keys() == each.keys()
+        assert all(packed[name].tobytes() == each[name].pack().tobytes() for name in packed)

@@ -17,7 +17,7 @@ from mcmm.rounds import Round
 from mcmm.runner import task_of
 from mcmm.study import Study
 from mcmm.summaries import summarise
-from mcmm.tasks import Failure, Finished, Stop, Task, compute, rows_of
+from mcmm.tasks import Failure, Finished, Stop, Task, _Worker, compute, rows_of
 
 LIMITS = [25, 50, 100, 200]
 
@@ -80,6 +80,24 @@ def test_packing_changes_no_value(paths: int, monkeypatch: pytest.MonkeyPatch) -
         for cut in cuts:
             for point, record in kept(of, *cut).items():
                 assert_same(record, alone[point])
+
+
+@pytest.mark.parametrize("paths", [1, 19, 257, 1000])
+@pytest.mark.parametrize("large", [False, True])
+def test_whole_points_are_kept_as_one_by_one(
+    paths: int, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many points in one pass and each for itself give the same file, byte for byte."""
+    if large:  # so that the money's sums by batch are kept only
+        monkeypatch.setattr("mcmm.study.MANY_POINTS", 7)
+    asked = task(study(paths), (0, 3), (3, 5))
+    assert asked.is_whole
+    assert asked.all_rows is not large
+    together, apart = _Worker(asked, Stop()), _Worker(asked, Stop())
+    assert together.whole() == apart.parts()
+    for (first, rows), (other, expected) in zip(together.summaries, apart.summaries, strict=True):
+        assert first == other
+        assert rows.tobytes() == expected.tobytes()
 
 
 def test_a_tasks_summary_is_that_of_the_rows() -> None:

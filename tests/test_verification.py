@@ -17,11 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_study import small_study
+from small_study import many_chunks, scatter, small_study
 
 import mcmm
-from mcmm import chunks, engine, files
+from mcmm import chunks, engine, files, runner, tasks
 from mcmm.errors import InputError, StoreError
+from mcmm.listing import list_runs
 from mcmm.metrics import NAMES
 from mcmm.runner import sweep
 from mcmm.verification import verify
@@ -187,14 +188,73 @@ def test_a_changed_study_is_told(plain: Path, tmp_path: Path) -> None:
         verify(run)
 
 
+def unfinished(run: Path) -> None:
+    """Make it a run that was stopped before its end."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["provenance"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_an_unfinished_run_is_verified_as_far_as_it_is(plain: Path, tmp_path: Path) -> None:
     run = copy(plain, tmp_path)
+    unfinished(run)
     (run / "summary.parquet").unlink()
     assert verify(run, None).same
     (path,) = (run / "chunks").iterdir()
     path.unlink()
     with pytest.raises(StoreError, match="has no finished chunk to verify"):
         verify(run)
+
+
+def test_who_made_what_a_killed_sweep_left_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed sweep closes no session; what it leaves on the disk must say by itself who made it."""
+    run, study = tmp_path / "run", many_chunks(steps=50)
+    ours = tasks.build()
+    theirs = tuple((name, "theirs" if name in ("isa", "host") else value) for name, value in ours)
+
+    def killed(done: int, total: int) -> None:
+        if done:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "build", lambda: theirs)
+        patch.setattr(runner._Sweep, "_close", lambda *_: None)
+        with pytest.raises(SystemExit):
+            sweep(study, run, jobs=1, progress=killed)
+    assert verify(run).made == (dict(theirs),)
+    (state,) = list_runs(run)
+    assert state.started.startswith("20")
+    result = sweep(study, run, jobs=1)
+    assert {each["host"] for each in verify(run).made} == {dict(ours)["host"], "theirs"}
+    assert result.provenance["isa"] == ", ".join(sorted([dict(ours)["isa"], "theirs"]))
+    assert result.provenance["started"] == state.started
+
+
+@pytest.mark.parametrize("cells", [1, None])
+def test_what_a_finished_run_has_lost_is_told(tmp_path: Path, cells: int | None) -> None:
+    result = sweep(many_chunks(steps=50), tmp_path / "run", jobs=1)
+    run, chunks = result.directory, len(result._run.rounds[0].plan)
+    scatter(result, range(chunks - 1))
+    found = verify(run, cells)
+    assert not found.same
+    assert found.damaged == (f"{run}: 1 of {chunks} chunks are not there, though the run is finished",)
+    (run / "summary.parquet").unlink()
+    assert f"{run / 'summary.parquet'}: is not there, though the run is finished" in verify(run).damaged
+    unfinished(run)
+    assert verify(run, cells).same
+
+
+def test_a_point_that_is_written_down_wrong_is_found(plain: Path, tmp_path: Path) -> None:
+    run = copy(plain, tmp_path)
+    path = run / "points.parquet"
+    points = pd.read_parquet(path)
+    points.loc[2, "quoting.base_spread"] = 0.05
+    points.to_parquet(path)
+    (line,) = verify(run, None).damaged
+    assert line == f"{path}: quoting.base_spread of point 2 is stored as 0.05 and is 0.04"
+    path.unlink()
+    (line,) = verify(run, None).damaged
+    assert line.startswith(f"{path}: cannot be read: ")
 
 
 def test_rounds_of_a_precision_are_verified(tmp_path: Path) -> None:

@@ -79,13 +79,58 @@ static inline void mcmm_ars(uint64_t key_low, uint64_t key_high, uint64_t low, u
     }
 }
 
-static void mcmm_ars_plain(uint64_t seed, uint64_t path, uint64_t high, int32_t *draws, int lanes)
+/* ---- the first round, once for a path
+
+   Before it a block is (path ^ seed, high), with one `high` for all paths. SubBytes goes byte by byte, and what follows
+   it is linear: so the first round of a block is the exclusive or of a part that only its path has, the round of
+   (path ^ seed, 0), and a part that only the draw has, the round of (0, high) with the first key, up to the bytes 0x63
+   that zeros become, which the linear part leaves as they are. A draw of a path pays one operation for it. */
+
+#define MCMM_ZEROS_BECOME 0x6363636363636363u
+
+static void mcmm_begin_plain(uint64_t seed, uint64_t path, uint32_t *begun, int lanes)
 {
-    uint32_t v[4];
+    const uint32_t key[4] = {0, 0, 0, 0};
     for (int i = 0; i < lanes; i++) {
-        mcmm_ars(seed, 0, path + (uint64_t)i, high, MCMM_ARS_ROUNDS, v);
-        for (int j = 0; j < 4; j++)
-            draws[j * lanes + i] = (int32_t)(v[j] >> 1);
+        const uint64_t low = (path + (uint64_t)i) ^ seed;
+        begun[4 * i] = (uint32_t)low;
+        begun[4 * i + 1] = (uint32_t)(low >> 32);
+        begun[4 * i + 2] = begun[4 * i + 3] = 0;
+        mcmm_aes_round(begun + 4 * i, key, 0);
+    }
+}
+
+static void mcmm_ars_plain(
+    uint64_t seed, const uint32_t *begun, const uint64_t *highs, int32_t *const *draws, int count, int lanes)
+{
+    uint32_t v[4], key[4], own[4];
+    for (int n = 0; n < count; n++) {
+        uint64_t low = seed + MCMM_WEYL_LOW, high = MCMM_WEYL_HIGH;
+        own[0] = own[1] = 0;
+        own[2] = (uint32_t)highs[n];
+        own[3] = (uint32_t)(highs[n] >> 32);
+        key[0] = (uint32_t)(low ^ MCMM_ZEROS_BECOME);
+        key[1] = (uint32_t)((low ^ MCMM_ZEROS_BECOME) >> 32);
+        key[2] = (uint32_t)(high ^ MCMM_ZEROS_BECOME);
+        key[3] = (uint32_t)((high ^ MCMM_ZEROS_BECOME) >> 32);
+        mcmm_aes_round(own, key, 0);
+        for (int i = 0; i < lanes; i++) {
+            low = seed + MCMM_WEYL_LOW;
+            high = MCMM_WEYL_HIGH;
+            for (int j = 0; j < 4; j++)
+                v[j] = begun[4 * i + j] ^ own[j];
+            for (int round = 2; round <= MCMM_ARS_ROUNDS; round++) {
+                low += MCMM_WEYL_LOW;
+                high += MCMM_WEYL_HIGH;
+                key[0] = (uint32_t)low;
+                key[1] = (uint32_t)(low >> 32);
+                key[2] = (uint32_t)high;
+                key[3] = (uint32_t)(high >> 32);
+                mcmm_aes_round(v, key, round == MCMM_ARS_ROUNDS);
+            }
+            for (int j = 0; j < 4; j++)
+                draws[n][j * lanes + i] = (int32_t)(v[j] >> 1);
+        }
     }
 }
 
@@ -96,66 +141,88 @@ static void mcmm_ars_plain(uint64_t seed, uint64_t path, uint64_t high, int32_t 
 #include <cpuid.h>
 #include <immintrin.h>
 
-#define MCMM_ARS_LANES(NAME, TARGET, V, P, SET, ADD64, XOR, ROUND, LAST, LOW32, HIGH32, LOW64, HIGH64, HALVE, STORE) \
+/* NAME##_begin does the first round of every path, NAME the draws of one after another of `highs`. */
+#define MCMM_ARS_LANES(NAME, TARGET, V, P, SET, ADD64, XOR, ROUND, LAST, LOW32, HIGH32, LOW64, HIGH64, HALVE, LOAD, \
+    STORE) \
     __attribute__((noinline, target(TARGET))) \
-    static void NAME(uint64_t seed, uint64_t path, uint64_t high, int32_t *draws, int lanes) \
+    static void NAME##_begin(uint64_t seed, uint64_t path, uint32_t *begun, int lanes) \
     { \
-        V keys[MCMM_ARS_ROUNDS + 1], v[4], a, b, c, d, index; \
-        const V weyl = SET(MCMM_WEYL_LOW, MCMM_WEYL_HIGH, 0), one = SET(1, 0, 0), next = SET(4 * P - 3, 0, 0); \
+        const V key = SET(seed, 0, 0), none = SET(0, 0, 0), one = SET(1, 0, 0), next = SET(4 * P - 3, 0, 0); \
+        V index = SET(path, 0, 4); \
+        for (int i = 0; i < lanes; i += 4 * P) \
+            for (int m = 0; m < 4; m++) { \
+                STORE(begun + 4 * i + 4 * P * m, ROUND(XOR(index, key), none)); \
+                index = ADD64(index, m < 3 ? one : next); \
+            } \
+    } \
+    __attribute__((noinline, target(TARGET))) \
+    static void NAME(uint64_t seed, const uint32_t *begun, const uint64_t *highs, int32_t *const *draws, int count, \
+        int lanes) \
+    { \
+        V keys[MCMM_ARS_ROUNDS + 1], v[4], a, b, c, d, own; \
+        const V weyl = SET(MCMM_WEYL_LOW, MCMM_WEYL_HIGH, 0); \
         keys[0] = SET(seed, 0, 0); \
         for (int round = 1; round <= MCMM_ARS_ROUNDS; round++) \
             keys[round] = ADD64(keys[round - 1], weyl); \
-        index = SET(path, high, 4); \
-        for (int i = 0; i < lanes; i += 4 * P) { \
-            for (int m = 0; m < 4; m++) { \
-                v[m] = XOR(index, keys[0]); \
-                index = ADD64(index, m < 3 ? one : next); \
-            } \
-            for (int round = 1; round < MCMM_ARS_ROUNDS; round++) \
+        keys[1] = XOR(keys[1], SET(MCMM_ZEROS_BECOME, MCMM_ZEROS_BECOME, 0)); \
+        for (int n = 0; n < count; n++) { \
+            int32_t *to = draws[n]; \
+            own = ROUND(SET(0, highs[n], 0), keys[1]); \
+            for (int i = 0; i < lanes; i += 4 * P) { \
                 for (int m = 0; m < 4; m++) \
-                    v[m] = ROUND(v[m], keys[round]); \
-            for (int m = 0; m < 4; m++) \
-                v[m] = LAST(v[m], keys[MCMM_ARS_ROUNDS]); \
-            a = LOW32(v[0], v[1]); \
-            b = LOW32(v[2], v[3]); \
-            c = HIGH32(v[0], v[1]); \
-            d = HIGH32(v[2], v[3]); \
-            STORE(draws + i, HALVE(LOW64(a, b), 1)); \
-            STORE(draws + lanes + i, HALVE(HIGH64(a, b), 1)); \
-            STORE(draws + 2 * lanes + i, HALVE(LOW64(c, d), 1)); \
-            STORE(draws + 3 * lanes + i, HALVE(HIGH64(c, d), 1)); \
+                    v[m] = XOR(own, LOAD(begun + 4 * i + 4 * P * m)); \
+                for (int round = 2; round < MCMM_ARS_ROUNDS; round++) \
+                    for (int m = 0; m < 4; m++) \
+                        v[m] = ROUND(v[m], keys[round]); \
+                for (int m = 0; m < 4; m++) \
+                    v[m] = LAST(v[m], keys[MCMM_ARS_ROUNDS]); \
+                a = LOW32(v[0], v[1]); \
+                b = LOW32(v[2], v[3]); \
+                c = HIGH32(v[0], v[1]); \
+                d = HIGH32(v[2], v[3]); \
+                STORE(to + i, HALVE(LOW64(a, b), 1)); \
+                STORE(to + lanes + i, HALVE(HIGH64(a, b), 1)); \
+                STORE(to + 2 * lanes + i, HALVE(LOW64(c, d), 1)); \
+                STORE(to + 3 * lanes + i, HALVE(HIGH64(c, d), 1)); \
+            } \
         } \
     }
 
 /* Every 128 bits hold (low, high); low grows by `step` from one to the next. */
 #define MCMM_SET_1(low, high, step) _mm_set_epi64x((long long)(high), (long long)(low))
+#define MCMM_LOAD_1(p) _mm_loadu_si128((const __m128i *)(p))
 #define MCMM_STORE_1(p, v) _mm_storeu_si128((__m128i *)(p), v)
 MCMM_ARS_LANES(mcmm_ars_aes, "aes,sse2", __m128i, 1, MCMM_SET_1, _mm_add_epi64, _mm_xor_si128, _mm_aesenc_si128,
     _mm_aesenclast_si128, _mm_unpacklo_epi32, _mm_unpackhi_epi32, _mm_unpacklo_epi64, _mm_unpackhi_epi64,
-    _mm_srli_epi32, MCMM_STORE_1)
+    _mm_srli_epi32, MCMM_LOAD_1, MCMM_STORE_1)
 
 #if defined(__AVX2__)
 #define MCMM_SET_2(low, high, step) _mm256_set_epi64x((long long)(high), (long long)((low) + step), \
     (long long)(high), (long long)(low))
+#define MCMM_LOAD_2(p) _mm256_loadu_si256((const __m256i *)(p))
 #define MCMM_STORE_2(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 MCMM_ARS_LANES(mcmm_ars_vaes_256, "vaes,avx2", __m256i, 2, MCMM_SET_2, _mm256_add_epi64, _mm256_xor_si256,
     _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_unpacklo_epi32, _mm256_unpackhi_epi32,
-    _mm256_unpacklo_epi64, _mm256_unpackhi_epi64, _mm256_srli_epi32, MCMM_STORE_2)
+    _mm256_unpacklo_epi64, _mm256_unpackhi_epi64, _mm256_srli_epi32, MCMM_LOAD_2, MCMM_STORE_2)
 #endif
 
 #if defined(__AVX512F__)
 #define MCMM_SET_4(low, high, step) _mm512_set_epi64((long long)(high), (long long)((low) + 3 * step), \
     (long long)(high), (long long)((low) + 2 * step), (long long)(high), (long long)((low) + step), \
     (long long)(high), (long long)(low))
+#define MCMM_LOAD_4(p) _mm512_loadu_si512((const void *)(p))
 #define MCMM_STORE_4(p, v) _mm512_storeu_si512((void *)(p), v)
 MCMM_ARS_LANES(mcmm_ars_vaes_512, "vaes,avx512f", __m512i, 4, MCMM_SET_4, _mm512_add_epi64, _mm512_xor_si512,
     _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_unpacklo_epi32, _mm512_unpackhi_epi32,
-    _mm512_unpacklo_epi64, _mm512_unpackhi_epi64, _mm512_srli_epi32, MCMM_STORE_4)
+    _mm512_unpacklo_epi64, _mm512_unpackhi_epi64, _mm512_srli_epi32, MCMM_LOAD_4, MCMM_STORE_4)
 #endif
 #endif
 
-typedef void (*mcmm_ars_function)(uint64_t, uint64_t, uint64_t, int32_t *, int);
+typedef void (*mcmm_begin_function)(uint64_t, uint64_t, uint32_t *, int);
+typedef void (*mcmm_ars_function)(
+    uint64_t, const uint32_t *, const uint64_t *, int32_t *const *, int, int);
 
+static mcmm_begin_function mcmm_begin_chosen = mcmm_begin_plain;
 static mcmm_ars_function mcmm_ars_chosen = mcmm_ars_plain;
 static const char *mcmm_ars_name = "plain";
 
@@ -163,6 +230,7 @@ static const char *mcmm_ars_name = "plain";
    Called when the module is imported, before any thread runs it. */
 static const char *mcmm_choose_ars(int most)
 {
+    mcmm_begin_chosen = mcmm_begin_plain;
     mcmm_ars_chosen = mcmm_ars_plain;
     mcmm_ars_name = "plain";
 #if defined(MCMM_HAS_AES_CODE)
@@ -171,17 +239,20 @@ static const char *mcmm_choose_ars(int most)
     const int vaes = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c >> 9 & 1);
     (void)vaes;
     if (aes && most >= 128) {
+        mcmm_begin_chosen = mcmm_ars_aes_begin;
         mcmm_ars_chosen = mcmm_ars_aes;
         mcmm_ars_name = "aes";
     }
 #if defined(__AVX2__)
     if (aes && vaes && most >= 256) {
+        mcmm_begin_chosen = mcmm_ars_vaes_256_begin;
         mcmm_ars_chosen = mcmm_ars_vaes_256;
         mcmm_ars_name = "vaes 256";
     }
 #endif
 #if defined(__AVX512F__)
     if (aes && vaes && most >= 512) {
+        mcmm_begin_chosen = mcmm_ars_vaes_512_begin;
         mcmm_ars_chosen = mcmm_ars_vaes_512;
         mcmm_ars_name = "vaes 512";
     }
@@ -190,11 +261,18 @@ static const char *mcmm_choose_ars(int most)
     return mcmm_ars_name;
 }
 
-/* draws[j][i] = the upper 31 bits of word j of path + i; lanes is a multiple of 16. */
-static inline void mcmm_ars_lanes(
-    uint64_t seed, uint64_t path, uint64_t quad, uint64_t label, int32_t *draws, int lanes)
+/* What all draws of `lanes` paths, a multiple of 16, have in common: 4 words a path. */
+static inline void mcmm_begin_lanes(uint64_t seed, uint64_t path, uint32_t *begun, int lanes)
 {
-    mcmm_ars_chosen(seed, path, quad | label << 32, draws, lanes);
+    mcmm_begin_chosen(seed, path, begun, lanes);
+}
+
+/* draws[n][j][i] = the upper 31 bits of word j of path + i, for the quad and the label that
+   highs[n] = quad | label << 32 names. */
+static inline void mcmm_ars_begun(
+    uint64_t seed, const uint32_t *begun, const uint64_t *highs, int32_t *const *draws, int count, int lanes)
+{
+    mcmm_ars_chosen(seed, begun, highs, draws, count, lanes);
 }
 
 #endif

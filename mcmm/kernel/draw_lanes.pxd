@@ -4,26 +4,44 @@ No rule of the market is written here: each loop reads the lanes, calls the inli
 branch-free, so that it compiles to vector code. Settings are read into locals first, or the compiler must fear that a
 store to a lane changes them.
 """
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from mcmm.kernel.random cimport Pair, ars_lanes, normal_pair
-from mcmm.kernel.state cimport LANES
+from mcmm.kernel.random cimport Pair, ars_begun, begin_lanes, normal_pair
+from mcmm.kernel.state cimport LANES, PURPOSES
+
+
+cdef struct Wanted:
+    # draws of one quad of steps: their purposes, as ars.h takes them, and where they go
+    int count
+    uint64_t highs[PURPOSES]
+    int32_t* rows[PURPOSES]
+
+
+cdef inline void want(Wanted* w, int32_t (*draws)[LANES], uint64_t quad, uint64_t label) noexcept nogil:
+    w.highs[w.count] = quad | label << 32
+    w.rows[w.count] = <int32_t*>draws
+    w.count += 1
+
+
+cdef inline void draw_wanted(Wanted* w, uint64_t seed, const uint32_t* begun) noexcept nogil:
+    """All of them, of the paths that `begin_lanes` began."""
+    ars_begun(seed, begun, w.highs, w.rows, w.count, LANES)
 
 
 cdef inline void draw(
     int32_t (*draws)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
 ) noexcept nogil:
     """For four steps: compared with the bound of a chance as they are."""
-    ars_lanes(seed, path, quad, label, <int32_t*>draws, LANES)
+    cdef uint32_t begun[4 * LANES]
+    cdef uint64_t high = quad | label << 32
+    cdef int32_t* rows = <int32_t*>draws
+    begin_lanes(seed, path, begun, LANES)
+    ars_begun(seed, begun, &high, &rows, 1, LANES)
 
 
-cdef inline void draw_normals(
-    float (*z)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
-) noexcept nogil:
+cdef inline void make_normal(float (*z)[LANES], int32_t (*draws)[LANES]) noexcept nogil:
     cdef Py_ssize_t i
     cdef Pair pair
-    cdef int32_t draws[4][LANES]
-    ars_lanes(seed, path, quad, label, <int32_t*>draws, LANES)
     for i in range(LANES):
         pair = normal_pair(draws[0][i], draws[1][i])
         z[0][i] = pair.first
@@ -32,6 +50,14 @@ cdef inline void draw_normals(
         pair = normal_pair(draws[2][i], draws[3][i])
         z[2][i] = pair.first
         z[3][i] = pair.second
+
+
+cdef inline void draw_normals(
+    float (*z)[LANES], uint64_t seed, uint64_t path, uint64_t quad, uint64_t label
+) noexcept nogil:
+    cdef int32_t draws[4][LANES]
+    draw(draws, seed, path, quad, label)
+    make_normal(z, draws)
 
 
 cdef inline void draw_sizes(

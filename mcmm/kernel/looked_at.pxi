@@ -23,7 +23,7 @@ def keyed_words(uint64_t key_low, uint64_t key_high, uint64_t low, uint64_t high
 def draws(uint64_t seed, uint64_t path, uint64_t quad, uint64_t label):
     """The draws of four steps, BLOCK paths each, as a block of paths has them."""
     cdef int32_t drawn[4][LANES]
-    ars_lanes(seed, path, quad, label, &drawn[0][0], LANES)
+    draw(drawn, seed, path, quad, label)
     return [[drawn[k][i] for i in range(LANES)] for k in range(4)]
 
 

@@ -41,7 +41,7 @@ cdef void draw_shocks(
         draw_normals(p.z, seed, path, quad, COMMON)
     for m in range(p.settings.markets):
         s, t = members[m].settings, members[m].tables
-        draw_steps(members[m].block, s, t, seed, path, quad, news_ahead(&members[m].day, t, step))
+        draw_steps(members[m].block, s, t, seed, quad, news_ahead(&members[m].day, t, step))
         if p.settings.correlated and s.process != CONSTANT and s.flow != REPLAY:
             correlate(members[m].block, p)
 

@@ -17,8 +17,9 @@ cdef extern from "ars.h":
     void ars "mcmm_ars"(
         uint64_t key_low, uint64_t key_high, uint64_t low, uint64_t high, int rounds, uint32_t* words
     ) noexcept nogil
-    void ars_lanes "mcmm_ars_lanes"(
-        uint64_t seed, uint64_t path, uint64_t quad, uint64_t label, int32_t* draws, int lanes
+    void begin_lanes "mcmm_begin_lanes"(uint64_t seed, uint64_t path, uint32_t* begun, int lanes) noexcept nogil
+    void ars_begun "mcmm_ars_begun"(
+        uint64_t seed, const uint32_t* begun, const uint64_t* highs, int32_t** draws, int count, int lanes
     ) noexcept nogil
 
 cdef enum Purpose:

@@ -128,7 +128,7 @@ cdef Py_ssize_t resume_block(
             return -1
         follow_day(&day, t, step)
         if step & 3 == 0 or step == begin:
-            draw_steps(b, s, t, seed, first_path + <uint64_t>first, <uint64_t>step >> 2, news_ahead(&day, t, step))
+            draw_steps(b, s, t, seed, <uint64_t>step >> 2, news_ahead(&day, t, step))
         if c.states != NULL:
             for lane in range(lanes):
                 if c.starts[first + lane] == step and open_lanes[lane]:

@@ -7,12 +7,13 @@ draw at which the event happens: ceil(chance 2^31 - 1/2) - 1, which is u < chanc
 
 Several markets in one path are a block each, and a Portfolio for what acts on their sum.
 """
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from mcmm.kernel.book cimport Book, BookSettings
 
 cdef enum:
     LANES = 64
+    PURPOSES = 16                   # at least as many as one step of a market draws for
 
 cdef enum Process:
     CONSTANT = 0
@@ -275,6 +276,7 @@ cdef struct Block:
     int32_t u_disconnect[4][LANES]
     int32_t u_bid_hit[4][LANES]
     int32_t u_ask_hit[4][LANES]
+    uint32_t begun[4 * LANES]       # what all draws of a path have in common (ars.h)
     Portfolio* portfolio            # NULL: the only market
     bint revised                    # who may quote may have changed since the last step
 

@@ -8,7 +8,7 @@ from libc.math cimport isnan
 from libc.stdint cimport uint64_t
 
 from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
-from mcmm.kernel.draw_lanes cimport draw, draw_normals, draw_sizes, search_sizes
+from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, make_normal, search_sizes, want
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_logit, move_threshold,
     move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip,
@@ -35,37 +35,48 @@ from mcmm.kernel.trade_lanes cimport (
 
 
 cdef void draw_steps(
-    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t path, uint64_t quad, bint scheduled_news
+    Block* b, const Settings* s, const Tables* t, uint64_t seed, uint64_t quad, bint scheduled_news
 ) noexcept nogil:
-    """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses."""
+    """The draws of steps 4 quad .. 4 quad + 3, those that the scenario uses, for the paths of `open_block`."""
     cdef uint64_t m = s.labels
-    if s.process != CONSTANT and s.flow != REPLAY:
-        draw_normals(b.z, seed, path, quad, m + FAIR)
+    cdef int32_t fair[4][LANES], reference[4][LANES]
+    cdef bint walks = s.process != CONSTANT and s.flow != REPLAY
+    cdef bint refers = s.moves_mid and s.reference_weight > 0.0
+    cdef Wanted w
+    w.count = 0
+    if walks:
+        want(&w, fair, quad, m + FAIR)
         if s.has_news:
-            draw(b.u_news, seed, path, quad, m + NEWS)
+            want(&w, b.u_news, quad, m + NEWS)
         if s.has_news or scheduled_news:
-            draw(b.u_direction, seed, path, quad, m + NEWS_DIRECTION)
+            want(&w, b.u_direction, quad, m + NEWS_DIRECTION)
     if s.flow == TAKERS:
-        draw(b.u_arrival, seed, path, quad, m + ARRIVAL)
-        draw(b.u_side, seed, path, quad, m + SIDE)
+        want(&w, b.u_arrival, quad, m + ARRIVAL)
+        want(&w, b.u_side, quad, m + SIDE)
         if s.has_informed:
-            draw(b.u_informed, seed, path, quad, m + INFORMED)
+            want(&w, b.u_informed, quad, m + INFORMED)
         if s.has_herding:
-            draw(b.u_herd, seed, path, quad, m + HERD)
+            want(&w, b.u_herd, quad, m + HERD)
         if s.price_sensitivity > 0.0:
-            draw(b.u_trade, seed, path, quad, m + TRADE)
-        draw(b.u_size, seed, path, quad, m + SIZE)
+            want(&w, b.u_trade, quad, m + TRADE)
+        want(&w, b.u_size, quad, m + SIZE)
+    elif s.flow == INTENSITY:
+        want(&w, b.u_bid_hit, quad, m + BID_HIT)
+        want(&w, b.u_ask_hit, quad, m + ASK_HIT)
+    if refers:
+        want(&w, reference, quad, m + REFERENCE)
+    if s.has_outages:
+        want(&w, b.u_disconnect, quad, m + DISCONNECT)
+    draw_wanted(&w, seed, b.begun)
+    if walks:
+        make_normal(b.z, fair)
+    if refers:
+        make_normal(b.reference_z, reference)
+    if s.flow == TAKERS:
         if t.bisects:
             search_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
         else:
             draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
-    elif s.flow == INTENSITY:
-        draw(b.u_bid_hit, seed, path, quad, m + BID_HIT)
-        draw(b.u_ask_hit, seed, path, quad, m + ASK_HIT)
-    if s.moves_mid and s.reference_weight > 0.0:
-        draw_normals(b.reference_z, seed, path, quad, m + REFERENCE)
-    if s.has_outages:
-        draw(b.u_disconnect, seed, path, quad, m + DISCONNECT)
 
 
 cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:

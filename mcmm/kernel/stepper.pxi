@@ -181,7 +181,7 @@ cdef class Stepper:
             draw_shocks(self.members, self.portfolio, self.seed, self.path, self.step)
         else:
             draw_steps(
-                each.block, each.settings, each.tables, self.seed, self.path, quad,
+                each.block, each.settings, each.tables, self.seed, quad,
                 news_ahead(&each.day, each.tables, self.step),
             )
 

@@ -243,6 +243,35 @@ def sum_neighbours(one, other, const int[:, ::1] pairs):
     return merged
 
 
+def sum_whole(const double[:, ::1] values, const int[:, ::1] rows, const int[:, ::1] pairs, Py_ssize_t batched,
+              double[::1] out):
+    """Sum up a sample from its first path to its last, write the root's counts, totals, squares and batches to ``out``
+    one after the other, and return its level.
+
+    ``rows`` as for `sum_paths`; a path or more.
+    """
+    import numpy as np
+    cdef Py_ssize_t leaves = (values.shape[1] + LEAF - 1) // LEAF, depth = 1, top, k
+    cdef Shape shape = shape_of(rows.shape[0], batched, pairs)
+    cdef Place places[LEVELS]
+    cdef Sums before, node
+    while leaves >> depth:
+        depth += 1
+    cdef double[:, ::1] stack = np.empty((1 + depth, out.shape[0]))
+    cdef double[:, ::1] x = np.empty((rows.shape[0], LEAF))
+    if leaves > FEW_LEAVES:
+        with nogil:
+            top = sum_leaves(values, rows, pairs, &shape, 0, stack, x, places)
+    else:
+        top = sum_leaves(values, rows, pairs, &shape, 0, stack, x, places)
+    # What has no neighbour yet rises as it is, so the small nodes at the end are merged first.
+    for k in range(top - 2, -1, -1):
+        before, node = sums_at(&stack[k, 0], &shape), sums_at(&stack[k + 1, 0], &shape)
+        merge_sums(&before, &node, &before, &shape)
+    memcpy(&out[0], &stack[0, 0], out.shape[0] * sizeof(double))
+    return places[0].level + (top > 1)
+
+
 def tree_sums(const double[:, ::1] values, double[::1] out):
     """Sum each row along the tree."""
     cdef Py_ssize_t row, leaf, paths = values.shape[1], leaves = (paths + LEAF - 1) // LEAF, top, merged

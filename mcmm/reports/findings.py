@@ -13,7 +13,8 @@ from mcmm.comparison import best_set
 from mcmm.errors import InputError
 from mcmm.metrics import METRICS, metric_of
 from mcmm.reports import numbers
-from mcmm.summaries import error_column, estimate_column
+from mcmm.sketch import RELATIVE_ERROR
+from mcmm.summaries import EXACT_PATHS, error_column, estimate_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -253,7 +254,7 @@ class Findings:
         custom = any(market.quoting.policy == "custom" for market in markets)
         return not custom or study.quoter is not None
 
-    @property
+    @cached_property
     def paths(self) -> int:
         """Paths of each point, the fewest of any where they differ."""
         return min(map(self.result.paths_of, self.result.points.index))
@@ -265,13 +266,28 @@ class Findings:
         low, high = min(counts), max(counts)
         return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
+    @property
+    def sketched(self) -> str:
+        """Say how near quantiles and tails are where points have too many paths to keep; else empty."""
+        if max(map(self.result.paths_of, self.result.points.index)) <= EXACT_PATHS:
+            return ""
+        return (
+            f"Quantiles, VaR and ES of a point with more than {EXACT_PATHS:,} paths are a sketch's, within "
+            f"{RELATIVE_ERROR:.1%} of what they are of the paths one by one."
+        )
+
     def estimated(self, column: str) -> str:
         """Name the column with a mean's best estimate: that with control variates, where there is one."""
         return estimate_column(column, self.result.summary.columns)
 
     def value(self, row: int, column: str) -> float:
         """Read one number of the summary; NaN where there is no such column."""
-        return float(self.result.summary[column].iloc[row]) if column in self.result.summary else math.nan
+        return float(self._numbers[column][row]) if column in self._numbers else math.nan
+
+    @cached_property
+    def _numbers(self) -> dict[str, NDArray[Any]]:
+        """The summary's columns as arrays: a page reads some forty numbers of each point, one by one."""
+        return {str(name): column.to_numpy() for name, column in self.result.summary.items()}
 
     def chance(self, row: int, column: str) -> str:
         """Write a chance: its bound where no path showed it, ``"none"`` for a halt without a breaker."""

@@ -351,8 +351,11 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
         (findings.name(row), [_minus(text) for text in texts])
         for row, texts in zip(queues, cells, strict=True)
     ]
-    joint = together(findings.result.study.scenario)
-    return {"headings": headings, "rows": rows, "places": PLACES, "together": joint} if queues else None
+    if not queues:
+        return None
+    study = findings.result.study
+    told = {"with_errors": study.all_rows, "together": together(study.scenario)}
+    return {"headings": headings, "rows": rows, "places": PLACES, **told}
 
 
 def _sort_key(value: float | str) -> str:
@@ -404,6 +407,8 @@ def _notes(findings: Findings) -> list[str]:
         notes.append(
             f"The 99% tail rests on {tail} path{'s' * (tail != 1)} of each point: read it with care."
         )
+    if findings.sketched:
+        notes.append(findings.sketched)
     precision = findings.result.study.precision
     if precision is not None:
         notes.append(precision.note(findings.result.summary, describe(precision.column)))

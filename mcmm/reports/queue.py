@@ -11,7 +11,7 @@ import numpy as np
 
 from mcmm.metrics import PLACES
 from mcmm.reports import numbers
-from mcmm.reports.layout import Column, compact
+from mcmm.reports.layout import Column, compact, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,37 +37,51 @@ HORIZONS = (1, 10, 100)
 """Steps after a fill at which it is marked."""
 
 
+#: Cents, and what they are made of: the metrics' dollars.
+_CENTS = 100.0
+_PAIRS: dict[tuple[str, str | int], tuple[str, str]] = {
+    **{("rate", place): (f"queue_fills_{place}", f"queue_steps_{place}") for place in PLACES},
+    **{("value", place): (f"queue_value_{place}", f"queue_steps_{place}") for place in PLACES},
+    **{("markout", h): (f"markout_{h}", f"markout_volume_{h}") for h in HORIZONS},
+}
+"""The ratios of sums that a queue is told by."""
+
+Estimate = tuple[float, float]
+"""A number and its standard error; NaN where it is not known."""
+
+
 @dataclass(frozen=True)
 class Queue:
     """A point's queue; NaN where an order never was, or nothing was filled.
 
     Attributes
     ----------
-    share : dict of str to float
-        By place, the share of the steps in which the maker had an order there; an order of each side counts.
-    rate : dict of str to float
-        Contracts filled in such a step.
-    value : dict of str to float
+    rate : dict of str to Estimate
+        By place, contracts filled in a step in which the maker had an order there; an order of each side
+        counts.
+    value : dict of str to Estimate
         What such a step earns: its fills' mark-out after 10 steps, in cents.
-    markout : dict of int to float
+    markout : dict of int to Estimate
         By horizon, how far the fair value is on the maker's side of a fill's price, in cents a contract.
     """
 
-    share: dict[str, float]
-    rate: dict[str, float]
-    value: dict[str, float]
-    markout: dict[int, float]
+    rate: dict[str, Estimate]
+    value: dict[str, Estimate]
+    markout: dict[int, Estimate]
 
     @classmethod
-    def of(cls, mean: Callable[[str], float]) -> Queue:
-        """Make it of the means of a book's metrics, by name."""
-        steps = {place: mean(f"queue_steps_{place}") for place in PLACES}
-        total = sum(steps.values())
+    def of(cls, ratio: Callable[[str, str], Estimate]) -> Queue:
+        """Make it of the ratios of a book's metrics: the names of what is shared out, and by what."""
+        found = {key: ratio(*pair) for key, pair in _PAIRS.items()}
+
+        def cents(kind: str, key: str | int) -> Estimate:
+            value, error = found[kind, key]
+            return _CENTS * value, _CENTS * error
+
         return cls(
-            {place: _ratio(steps[place], total) for place in PLACES},
-            {place: _ratio(mean(f"queue_fills_{place}"), steps[place]) for place in PLACES},
-            {place: 100 * _ratio(mean(f"queue_value_{place}"), steps[place]) for place in PLACES},
-            {h: 100 * _ratio(mean(f"markout_{h}"), mean(f"markout_volume_{h}")) for h in HORIZONS},
+            {place: found["rate", place] for place in PLACES},
+            {place: cents("value", place) for place in PLACES},
+            {h: cents("markout", h) for h in HORIZONS},
         )
 
 
@@ -90,19 +104,35 @@ def together(scenario: Scenario) -> str:
 def market_queues(simulation: Simulation, markets: Sequence[str]) -> dict[int, Queue]:
     """Return the queue of some of several markets, by their place in the list."""
     row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
-    return {
-        place: Queue.of(lambda name, market=market: float(row[f"{market}.{name}"].mean()))  # type: ignore[misc]
-        for place, market in enumerate(markets)
-    }
+
+    def queue(market: str) -> Queue:
+        return Queue.of(lambda part, of: _estimate(row[f"{market}.{part}"], row[f"{market}.{of}"]))
+
+    return {place: queue(market) for place, market in enumerate(markets)}
 
 
 def queues_of(findings: Findings) -> dict[int, Queue]:
-    """Return the queue of every point of venue book, by its row: of several markets the sum."""
-    if "book_events.mean" not in findings.result.summary:
+    """Return the queue of every point of venue book, by its row: of several markets the sum.
+
+    Errors come of the sums by batch that a study of up to `mcmm.study.MANY_POINTS` points keeps; a larger one
+    has none.
+    """
+    result = findings.result
+    if "book_events.mean" not in result.summary:
         return {}
-    rows = range(len(findings.result.points))
-    found = (row for row in rows if math.isfinite(findings.value(row, "book_events.mean")))
-    return {row: Queue.of(lambda name, row=row: findings.value(row, f"{name}.mean")) for row in found}  # type: ignore[misc]
+    pairs = list(_PAIRS.values())
+    place = {pair: number for number, pair in enumerate(pairs)}
+    known = result.ratios(pairs) if result.study.all_rows else None
+
+    def queue(row: int) -> Queue:
+        def ratio(part: str, of: str) -> Estimate:
+            value = _ratio(findings.value(row, f"{part}.mean"), findings.value(row, f"{of}.mean"))
+            return value, math.nan if known is None else float(known[place[part, of], row, 1])
+
+        return Queue.of(ratio)
+
+    rows = range(len(result.points))
+    return {row: queue(row) for row in rows if math.isfinite(findings.value(row, "book_events.mean"))}
 
 
 def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[dict[str, list[str]], list[list[str]]]:
@@ -114,9 +144,9 @@ def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[dict[str,
     }
     cells = [
         [
-            _written(value, 3)
+            _with_error(*estimate)
             for part in (queues[row].rate, queues[row].value, queues[row].markout)
-            for value in part.values()
+            for estimate in part.values()
         ]
         for row in rows
     ]
@@ -125,12 +155,22 @@ def queue_rows(queues: dict[int, Queue], rows: Sequence[int]) -> tuple[dict[str,
 
 def point_groups(queues: dict[int, Queue], rows: Sequence[int]) -> list[list[Column]]:
     """Make the columns of a sweep's table in the terminal: rates by place, values by place, mark-outs."""
-    parts: list[list[tuple[str, list[float]]]] = [
+    parts: list[list[tuple[str, list[Estimate]]]] = [
         [(f"filled\n{place}", [queues[row].rate[place] for row in rows]) for place in PLACES],
         [(f"\u00a2 a step\n{place}", [queues[row].value[place] for row in rows]) for place in PLACES],
         [(f"mark-out\n\u00a2, {h}", [queues[row].markout[h] for row in rows]) for h in HORIZONS],
     ]
-    return [[Column(heading, _cells(values)) for heading, values in part] for part in parts]
+    return [
+        [column for heading, found in part for column in _estimate_columns(heading, found)] for part in parts
+    ]
+
+
+def _estimate_columns(heading: str, found: list[Estimate]) -> list[Column]:
+    """Make a column of numbers, and one of their standard errors."""
+    return [
+        Column(heading, _cells([value for value, _ in found])),
+        Column("se", _cells([error for _, error in found], 2)),
+    ]
 
 
 def place_columns(simulation: Simulation) -> list[Column]:
@@ -147,16 +187,9 @@ def place_columns(simulation: Simulation) -> list[Column]:
             _estimate(scale * row[f"queue_{name}_{place}"], each)
             for place, each in zip(PLACES, steps, strict=True)
         ]
-        columns += [
-            Column(heading, _cells([value for value, _ in found])),
-            Column("se", _cells([error for _, error in found], 2)),
-        ]
+        columns += _estimate_columns(heading, found)
     found = [_estimate(100 * row[f"queue_value_{place}"], row[f"queue_fills_{place}"]) for place in PLACES]
-    return [
-        *columns,
-        Column("\u00a2 a con-\ntract", _cells([value for value, _ in found])),
-        Column("se", _cells([error for _, error in found], 2)),
-    ]
+    return [*columns, *_estimate_columns("\u00a2 a con-\ntract", found)]
 
 
 def markout_line(simulation: Simulation) -> str:
@@ -164,13 +197,20 @@ def markout_line(simulation: Simulation) -> str:
     row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
     told = []
     for h in HORIZONS:
-        value, error = _estimate(100 * row[f"markout_{h}"], row[f"markout_volume_{h}"])
-        known = f" \u00b1 {_written(error, 2)}" if math.isfinite(error) else ""
-        told.append(f"{_written(value, 3)}{known} after {h}")
+        written = _with_error(*_estimate(100 * row[f"markout_{h}"], row[f"markout_volume_{h}"]))
+        told.append(f"{written} after {h}")
     return f"Mark-outs, \u00a2 a contract filled: {', '.join(told)} steps."
 
 
-def _estimate(parts: np.ndarray, of: np.ndarray) -> tuple[float, float]:
+def _with_error(value: float, error: float) -> str:
+    """Write a number with its standard error, where that is known."""
+    if not math.isfinite(error):
+        return _written(value, 3)
+    digits = figures(error, value)
+    return f"{numbers.fixed(value, digits)} \u00b1 {numbers.fixed(error, digits)}"
+
+
+def _estimate(parts: np.ndarray, of: np.ndarray) -> Estimate:
     """Estimate a ratio of means over paths, and its standard error by the delta method."""
     count, total = len(of), float(of.sum())
     if not total:
@@ -181,10 +221,10 @@ def _estimate(parts: np.ndarray, of: np.ndarray) -> tuple[float, float]:
     return ratio, float(np.std(parts - ratio * of, ddof=1)) * math.sqrt(count) / total
 
 
-def _written(value: float, figures: int) -> str:
-    return numbers.fixed(value, numbers.decimals([value], figures)) if math.isfinite(value) else "-"
+def _written(value: float, significant: int) -> str:
+    return numbers.fixed(value, numbers.decimals([value], significant)) if math.isfinite(value) else "-"
 
 
-def _cells(values: list[float], figures: int = 3) -> list[str]:
-    digits = numbers.decimals([value for value in values if math.isfinite(value)] or [0.0], figures)
+def _cells(values: list[float], significant: int = 3) -> list[str]:
+    digits = numbers.decimals([value for value in values if math.isfinite(value)] or [0.0], significant)
     return [compact(value, digits) if math.isfinite(value) else "-" for value in values]

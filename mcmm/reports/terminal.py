@@ -78,7 +78,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
         say(
             console,
             "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs"
-            f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
+            + (", with standard errors" if result.study.all_rows else "")
+            + f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
         )
         points = Column("point", [str(result.points.index[row]) for row in booked])
         for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):
@@ -298,6 +299,8 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
             f"Order: Sobol indices, the share of the variance of the {describe(findings.objective)} over the "
             "axes' ranges that a setting makes alone (first) and with its interactions (total)."
         )
+    if findings.sketched:
+        notes.append(findings.sketched)
     precision = findings.result.study.precision
     if precision is not None:
         notes.append(precision.note(findings.result.summary, describe(precision.column)))

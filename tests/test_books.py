@@ -143,7 +143,8 @@ def test_a_sweep_of_one_markets_latency_and_of_venues(
     page = tmp_path / "report.html"
     mcmm.report(result, html=page)
     assert "Orders of both markets together" in page.read_text("utf-8")
-    assert "mark-outs; both markets together" in " ".join(capsys.readouterr().out.split())
+    out = " ".join(capsys.readouterr().out.split())
+    assert "mark-outs, with standard errors; both markets together" in out
     checked = mcmm.verify(tmp_path / "run")
     assert (checked.differences, checked.damaged) == ((), ())
 
@@ -170,7 +171,7 @@ def test_a_summary_says_whose_places_they_are(tmp_path: Path, capsys: pytest.Cap
     run = mcmm.simulate(made, paths=50)
     fills, steps = (run.paths[f"cpi.queue_{name}_near"].mean() for name in ("fills", "steps"))
     row = next(line for line in out[out.index("Places of orders") :].splitlines() if line.startswith("cpi"))
-    assert float(row.split()[2]) == pytest.approx(fills / steps, rel=0.01)
+    assert float(row.split()[3]) == pytest.approx(fills / steps, rel=0.01)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -17,7 +17,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-import tomli_w
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -359,6 +358,8 @@ class Scenario(Tables):
 
     def dumps(self) -> str:
         """Return all settings that have a value as TOML, which `loads` reads back exactly."""
+        import tomli_w
+
         return tomli_w.dumps(self.to_dict())
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,6 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any
 
@@ -254,6 +253,8 @@ def unknown(name: object, markets: Sequence[str] = (), *, within: str = "") -> s
         example = next(iter(_TABLES[name].model_fields))
         return f"{spelled}: is a table; name one of its settings, such as {within}{name}.{example}"
 
+    from difflib import SequenceMatcher
+
     def likeness(known: str) -> tuple[float, float]:
         leaf = SequenceMatcher(None, known.rpartition(".")[2], name.rpartition(".")[2][:100])
         return leaf.ratio(), SequenceMatcher(None, known, name[:100]).ratio()
@@ -273,6 +274,8 @@ def _no_market(market: str, markets: Sequence[str]) -> str:
         return (
             f"is a list of tables; name a market's setting, such as markets.{markets[0]}.quoting.base_spread"
         )
+    from difflib import get_close_matches
+
     near = get_close_matches(market, markets, n=1)
     listed = ", ".join(markets[:8]) + (", .." if len(markets) > 8 else "")
     return f"unknown market {market}; " + (f"did you mean {near[0]}?" if near else f"there are {listed}")

@@ -32,9 +32,10 @@ Content = TypeVar("Content")
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})\.parquet")
-# Files of records and of rows that are larger than this on average are not put together: it would cost more
-# than it tidies. Half a second of small points is some 800 kB of records: to join them is to make them again.
-_SMALL_RECORDS, _SMALL_ROWS = 250_000, 2_000_000
+# Files of records and of rows that are larger than this on average are not put together: it would cost
+# more than it tidies. Half a second of small points is some 800 kB of records, a quarter of it on a busy
+# machine; to join them is to make them again, which takes 0.2 ms of the 5 ms that a point takes.
+_SMALL_RECORDS, _SMALL_ROWS = 64_000, 2_000_000
 
 
 class File(NamedTuple):

@@ -32,7 +32,7 @@ def test_a_public_name_imports_nothing_slow(name: str) -> None:
     loaded = modules_after(f"import mcmm\nmcmm.{name}")
     assert not loaded & (SLOW | {"rich", "typer"})
     if name in ("Scenario", "Simulation", "simulate"):
-        assert not loaded & {"concurrent.futures", "logging"}
+        assert not loaded & {"concurrent.futures", "difflib", "logging", "tomli_w"}
 
 
 def test_simulating_needs_no_frames() -> None:

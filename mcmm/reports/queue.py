@@ -203,8 +203,8 @@ def markout_line(simulation: Simulation) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    """Write a number with its standard error, where that is known."""
-    if not math.isfinite(error):
+    """Write a number with its standard error, where that is known: not of a rate of what was never filled."""
+    if not 0.0 < error < math.inf:
         return _written(value, 3)
     digits = figures(error, value)
     return f"{numbers.fixed(value, digits)} \u00b1 {numbers.fixed(error, digits)}"

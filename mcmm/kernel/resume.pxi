@@ -133,6 +133,8 @@ cdef Py_ssize_t resume_block(
             for lane in range(lanes):
                 if c.starts[first + lane] == step and open_lanes[lane]:
                     copy_lane(c.states + (first + lane) * c.size, b, w, s, lane, True, False)
+                    # Its last step may have tripped a breaker.
+                    b.revised = True
         run_step(b, day.current, t, w, step, NULL, 0)
         begun = step + 1
         for lane in range(lanes):

@@ -34,7 +34,7 @@ def view(shown: Shown) -> RenderableType:
     Returns
     -------
     rich renderable
-        Three tables and a line.
+        Three tables, what each was halted by, and a line.
     """
     from rich.console import Group
     from rich.text import Text
@@ -45,15 +45,26 @@ def view(shown: Shown) -> RenderableType:
     # A table's own title would be broken to the table's width.
     layers = Text("risk layers, in the order they act", style="italic")
     fills = Text("last fills", style="italic")
-    return Group(Text(line, style="bold"), _markets(shown), layers, _layers(shown), fills, _fills(shown))
+    # Beside the numbers there is no room for the reason.
+    halted = [
+        Text(f"{name or 'this market'} halted: {state.halt_reason.replace('_', ' ')}", style="bold red")
+        for name, state in list(shown.states.items())[:MOST_MARKETS]
+        if state.halted
+    ]
+    head = Text(line, style="bold")
+    return Group(head, _markets(shown), *halted, layers, _layers(shown), fills, _fills(shown))
 
 
 def _markets(shown: Shown) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(pad_edge=False)
-    for name in ("market", "bid", "ask", "mid", "inventory", "exposure", "pnl", "drawdown", "fills", "state"):
-        table.add_column(name, justify="left" if name in ("market", "bid", "ask", "state") else "right")
+    # Without lines between columns ten of them fit a terminal of 80.
+    table = Table(pad_edge=False, box=SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in ("", "bid", "ask", "mid", "inventory", "exposure", "pnl", "drawdown", "fills", "state"):
+        table.add_column(
+            name, justify="left" if name in ("", "bid", "ask", "state") else "right", overflow="fold"
+        )
     for name, state in list(shown.states.items())[:MOST_MARKETS]:
         quote = shown.quotes.get(name, _NO_QUOTE)
         table.add_row(
@@ -77,7 +88,7 @@ def _side(price: float, size: int) -> str:
 
 def _mode(state: MarketState, quote: Quote) -> str:
     if state.halted:
-        return f"[bold red]halted: {state.halt_reason}[/]"
+        return "[bold red]halted[/]"
     if state.pause_left:
         return f"[red]paused, {state.pause_left} steps[/]"
     return "quoting" if quote.quoting else "[yellow]not quoting[/]"

@@ -19,6 +19,7 @@ from mcmm.quotes import Order
 __all__ = ["Feed", "Message", "Unread", "json_lines", "parse", "steps"]
 
 _LONGEST = 1 << 20  # bytes of a line
+_CHUNK, _CHUNKS = 1 << 16, 8  # bytes read at once, and how many such reads may wait for the bot
 _SIDES = {"buy": 1, "sell": -1}
 _CONNECTION = {"lost": False, "back": True}
 _ORDER = frozenset({"side", "size", "limit", "fair"})
@@ -86,18 +87,24 @@ async def json_lines(handle: int, markets: Collection[str]) -> Feed:
     Parameters
     ----------
     handle : int
-        The open file. It is read by a thread, so that it may be anything: a pipe, a terminal, a disk.
+        The open file. It is read by a thread, so that it may be anything: a pipe, a terminal, a disk. It is
+        read half a megabyte ahead of the bot and no further: who writes faster than the bot quotes waits.
     markets : collection of str
         The names of the bot's markets; ``""`` is the only one.
     """
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+    chunks: asyncio.Queue[list[bytes] | None] = asyncio.Queue()
+    room = threading.Semaphore(_CHUNKS)
+    over = threading.Event()
 
     def read() -> None:
         rest = b""
         while True:
+            room.acquire()
+            if over.is_set():
+                return
             try:
-                found = os.read(handle, 1 << 16)
+                found = os.read(handle, _CHUNK)
             except OSError:
                 found = b""
             *whole, rest = (rest + found).split(b"\n")
@@ -106,10 +113,9 @@ async def json_lines(handle: int, markets: Collection[str]) -> Feed:
             if len(rest) > _LONGEST:
                 found = b""  # no line is so long: what comes is not for us
             try:
-                for line in whole:
-                    loop.call_soon_threadsafe(lines.put_nowait, line)
+                loop.call_soon_threadsafe(chunks.put_nowait, whole)
                 if not found:
-                    loop.call_soon_threadsafe(lines.put_nowait, None)
+                    loop.call_soon_threadsafe(chunks.put_nowait, None)
             except RuntimeError:
                 return  # the loop is over
             if not found:
@@ -117,9 +123,15 @@ async def json_lines(handle: int, markets: Collection[str]) -> Feed:
 
     # A daemon: nothing can wake it from a read, and the bot does not wait for it.
     threading.Thread(target=read, name="mcmm-feed", daemon=True).start()
-    while (line := await lines.get()) is not None:
-        if line.strip():
-            yield parse(line, markets)
+    try:
+        while (chunk := await chunks.get()) is not None:
+            for line in chunk:
+                if line.strip():
+                    yield parse(line, markets)
+            room.release()
+    finally:
+        over.set()
+        room.release()
 
 
 def parse(line: bytes, markets: Collection[str]) -> Message | Unread:

@@ -389,6 +389,8 @@ def read_tape(
     )
     notes = [note for each in found for note in each.notes]
     prints, rounded = _whole(prints)
+    if large := int((prints["size"] > MAX_SIZE).sum()):
+        notes.append(f"{counted(large, 'print')} of more than {MAX_SIZE:,} contracts: replayed as that many.")
     rows = pd.concat([quoted[["contract", "time"]], prints[["contract", "time"]]])
     names = pd.Index(rows.sort_values("time", kind="stable")["contract"].unique(), name="contract")
     contracts = pd.DataFrame(index=names, columns=["opens", "expires"], dtype="datetime64[ns, UTC]")

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -395,6 +396,50 @@ def test_with_several_markets_an_order_names_its_own() -> None:
     assert found == Message(3, {"fed": Order(1, 1), "jobs": Order()})
 
 
+def test_lines_are_read_no_further_ahead_than_half_a_megabyte() -> None:
+    """A writer who is faster than the bot is made to wait; none of its lines is lost."""
+    source, to = os.pipe()
+    said = 0
+
+    def write() -> None:
+        nonlocal said
+        for seq in range(100_000):
+            said += os.write(to, b'{"seq": %d}\n' % seq)
+        os.close(to)
+
+    async def main() -> tuple[int, list[int]]:
+        feed = feeds.json_lines(source, ("",))
+        first = await anext(feed)
+        before = -1
+        while before != said:
+            before = said
+            await asyncio.sleep(0.3)
+        return before, [first.seq, *[each.seq async for each in feed]]
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    ahead, numbers = asyncio.run(main())
+    writer.join()
+    os.close(source)
+    assert ahead < 800_000 < said
+    assert numbers == list(range(100_000))
+
+
+def test_what_halted_a_market_is_said_on_a_narrow_terminal_too(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    scenario = TWO.replace({"portfolio.drawdown_limit": 0.001})
+    seen: list[Shown] = []
+    run(tmp_path, Given(scenario, seed=7), show=seen.append)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(view(seen[-1]))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "fed halted: portfolio drawdown\n" in text.replace(" \n", "\n")
+    assert all(f" {name}" in text for name in ("inventory", "exposure", "drawdown", "fills"))
+    assert "…" not in text
+
+
 def test_the_view_shows_books_layers_and_fills(tmp_path: Path) -> None:
     from rich.console import Console
 
@@ -411,7 +456,7 @@ def test_the_view_shows_books_layers_and_fills(tmp_path: Path) -> None:
     for word in (
         "fed",
         "jobs",
-        "halted: volume",
+        "fed halted: volume",
         "portfolio exposure",
         "recovery ramp",
         "last fills",

@@ -290,6 +290,14 @@ def test_the_terminal_report_fits_80_columns(made: dict[str, Any]) -> None:
         assert heading in text
 
 
+def test_what_no_two_points_differ_in_is_said_once() -> None:
+    axes = {"quoting.base_spread": [0.02, 0.04], "risk.inventory_limit": [50], "steps": [200]}
+    text = printed(Findings.of(sweep(axes)))
+    assert "At every point: inventory_limit 50, steps 200." in text
+    assert re.search(r"\n +base +mean .*\n +point +spread +pnl \$ ", text)
+    assert "At every point" not in printed(Findings.of(sweep({"quoting.base_spread": [0.02, 0.04]})))
+
+
 def test_the_table_has_the_summarys_numbers(small: Findings) -> None:
     text = printed(small)
     row = small.result.summary.iloc[14]

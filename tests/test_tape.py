@@ -462,3 +462,12 @@ def test_a_cut_is_what_it_is_event_by_event(
         else:
             assert place not in found.index
         fair = after
+
+
+def test_prints_too_large_to_replay_whole_are_said(tmp_path: Path) -> None:
+    (tmp_path / "tape.csv").write_text(
+        "time,side,size,price\n2025-01-01 00:00:00,buy,1000001,0.5\n2025-01-01 00:00:01,sell,1000000,0.5\n"
+    )
+    tape = read_tape(tmp_path / "tape.csv")
+    assert tape.notes == ("1 print of more than 1,000,000 contracts: replayed as that many.",)
+    assert tape.prints["size"].tolist() == [1_000_001, 1_000_000]

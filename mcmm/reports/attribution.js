@@ -20,14 +20,19 @@ function setUpAttribution() {
   hold();
 }
 
-function drawAttribution() {
-  const look = theme();
+// The axis chosen, the points on it that agree with the other choices, and its value at each.
+function alongAxis() {
   const axis = data.axes[Number($("attribution-axis").value)];
   const rows = data.points
     .map((_, row) => row)
     .filter(attributionFilter)
     .sort((a, b) => axis.of[a] - axis.of[b]);
-  const x = rows.map((row) => axis.values[axis.of[row]]);
+  return { axis, rows, x: rows.map((row) => axis.values[axis.of[row]]) };
+}
+
+function drawAttribution() {
+  const look = theme();
+  const { axis, rows, x } = alongAxis();
   const part = (column, name, colour, pattern, sign = 1, more = []) => ({
     type: "bar",
     name,

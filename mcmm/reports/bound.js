@@ -19,12 +19,7 @@ function setUpBound() {
 
 function drawBound() {
   const look = theme();
-  const axis = data.axes[Number($("attribution-axis").value)];
-  const rows = data.points
-    .map((_, row) => row)
-    .filter(attributionFilter)
-    .sort((a, b) => axis.of[a] - axis.of[b]);
-  const x = rows.map((row) => axis.values[axis.of[row]]);
+  const { axis, rows, x } = alongAxis();
   const colours = look.points;
   const traces = [];
   const ofSteps = (column, name, colour, pattern) => {

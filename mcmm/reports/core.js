@@ -236,3 +236,14 @@ const titled = (text) => ({
   title: { text: narrow.matches && text.length > 40 ? text.replace(/^(.{15,38}) /, "$1<br>") : text, standoff: 8 },
 });
 const scaled = (unit) => ({ tickformat: unit.startsWith("$") ? "$,.4~f" : unit === "chance" ? ".3~%" : "" });
+// The title over one of several panels, whose axes have the number n.
+const panelTitle = (n, text) => ({
+  text,
+  xref: `x${n} domain`,
+  yref: `y${n} domain`,
+  x: 0,
+  y: 1,
+  xanchor: "left",
+  yanchor: "bottom",
+  showarrow: false,
+});

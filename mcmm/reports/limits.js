@@ -41,16 +41,7 @@ function drawLimits() {
       showticklabels: stacked || !place,
       range: [-0.6, prices.length - 0.4],
     };
-    layout.annotations.push({
-      text: `<b>${title}</b>`,
-      xref: `x${n} domain`,
-      yref: `y${n} domain`,
-      x: 0,
-      y: 1,
-      xanchor: "left",
-      yanchor: "bottom",
-      showarrow: false,
-    });
+    layout.annotations.push(panelTitle(n, `<b>${title}</b>`));
     return {
       type: "scatter",
       mode: "markers",

@@ -90,16 +90,7 @@ function drawMultiples(axis, filter) {
       showticklabels: j === 0,
       zeroline: true,
     };
-    layout.annotations.push({
-      text: escapeText(`${axis.short} ${axis.values[axis.of[row]]}`),
-      xref: `x${n} domain`,
-      yref: `y${n} domain`,
-      x: 0,
-      y: 1,
-      xanchor: "left",
-      yanchor: "bottom",
-      showarrow: false,
-    });
+    layout.annotations.push(panelTitle(n, escapeText(`${axis.short} ${axis.values[axis.of[row]]}`)));
   });
   draw("plot-multiples", traces, layout);
   const held = data.axes.filter((other) => other !== axis && other.values.length > 1);

@@ -11,6 +11,7 @@ from mcmm.reports.findings import (
     Findings,
     describe,
     error_digits,
+    point_label,
     short_names,
 )
 from mcmm.reports.layout import (
@@ -61,6 +62,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
     console.print()
     for sentence in findings.sentences():
         say(console, sentence)
+    if same := _same_everywhere(findings):
+        say(console, f"\nAt every point: {same}.")
     rows, left_out = _shown_rows(findings)
     groups = [_axis_columns(findings, rows), *_number_groups(findings, rows)]
     marks = Column("", [_mark(findings, row) for row in rows], text=True)
@@ -123,6 +126,13 @@ def _run_line(findings: Findings) -> str:
     return ", ".join(parts)
 
 
+def _same_everywhere(findings: Findings) -> str:
+    """Write the axes on which no two points differ, which the table leaves out."""
+    points = findings.result.points
+    names = short_names([name for name in points.columns if name not in findings.varied])
+    return point_label(points, 0, names)
+
+
 def _shown_rows(findings: Findings) -> tuple[list[int], int]:
     """Choose the rows to show, and count those left out."""
     count = len(findings.order)
@@ -142,7 +152,7 @@ def _axis_columns(findings: Findings, rows: list[int]) -> list[Column]:
     """Make a column of each axis's values."""
     points = findings.result.points
     columns = []
-    for name, short in short_names(list(points.columns)).items():
+    for name, short in findings.varied.items():
         cells = [numbers.short_text(points[name].iloc[row]) for row in rows]
         cells = [cell if len(cell) <= 24 else cell[:21] + "..." for cell in cells]
         columns.append(Column(short.replace("_", "\n").replace(".", ".\n"), cells))

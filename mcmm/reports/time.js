@@ -84,16 +84,7 @@ function drawFan() {
       ...scaled(unit),
       zeroline: true,
     };
-    layout.annotations.push({
-      text: `<b>${title}</b>`,
-      xref: `x${n} domain`,
-      yref: `y${n} domain`,
-      x: 0,
-      y: 1,
-      xanchor: "left",
-      yanchor: "bottom",
-      showarrow: false,
-    });
+    layout.annotations.push(panelTitle(n, `<b>${title}</b>`));
   });
   draw("plot-fan", traces, { showlegend: true, ...layout, legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom" } });
   $("fan-caption").textContent =

@@ -31,7 +31,7 @@ from mcmm.kernel.custom_lanes cimport open_state
 from mcmm.kernel.draw_lanes cimport draw
 from mcmm.kernel.mark_lanes cimport book
 from mcmm.kernel.random cimport (
-    MCMM_ARS_ROUNDS, OUTCOME, Pair, ars, begin_lanes, choose_ars, normal_pair, uniform,
+    MCMM_ARS_ROUNDS, OUTCOME, Pair, ars, ars_begun, begin_lanes, choose_ars, normal_pair, uniform,
 )
 from mcmm.kernel.schedule cimport follow_schedule, news_until
 from mcmm.kernel.state cimport (

@@ -333,6 +333,7 @@ def _market_plan(
         and risk.drawdown_baseline == "peak"
         and risk.breaker_action == "halt"
         and quoting.policy != "custom",
+        "walks_at_once": market.news_rate == 0.0 and not (day.news or day.volatility),
         "stays_revised": not (has_outages or day.pauses or risk.breaker_action == "pause"),
         "venue_paused": False,
         "venue_cancels": False,

@@ -188,7 +188,7 @@ def test_the_clock_changes_no_bit_and_sees_every_instruction(tmp_path: Path) -> 
         # 64 lanes of two doubles: every loop takes some instructions for each, and none takes thousands.
         assert 1.0 < sum(one.executed["instructions"] for one in of_phase) < 2000.0
     # The fair value's exponential divides once a path-step, a vector of four in single precision at a time.
-    assert told["move", "move_logit"].executed["in single"] == pytest.approx(0.25)
+    assert told["move", "walk_at_once"].executed["in single"] == pytest.approx(0.25)
     assert "| **all** |" in phases.shown("pauses", found, 1.0)
 
     code = (

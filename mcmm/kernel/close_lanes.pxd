@@ -6,9 +6,13 @@ that a store changes them.
 """
 from libc.math cimport NAN
 
+from mcmm.kernel.fair cimport logit_drift
 from mcmm.kernel.fills cimport inventory_pnl, spread_pnl
 from mcmm.kernel.random cimport happens
-from mcmm.kernel.state cimport DRAWDOWN, FLATTEN, GLOSTEN_MILGROM, LANES, PAUSE, THRESHOLD, Block, Settings
+from mcmm.kernel.risk cimport allowed_drawdown
+from mcmm.kernel.state cimport (
+    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, GLOSTEN_MILGROM, LANES, PAUSE, THRESHOLD, Block, Settings,
+)
 
 # As mcmm.metrics.NAMES, in this order.
 cdef enum:
@@ -26,7 +30,8 @@ cdef inline void open_lanes(Block* b, const Settings* s) noexcept nogil:
     cdef double first = s.initial_probability, mid = s.initial_mid, p = first if s.bounded else mid
     cdef double hidden = s.initial_walk if s.process == THRESHOLD else s.initial_logit
     cdef double belief = s.initial_belief if s.policy == GLOSTEN_MILGROM else 0.0
-    cdef double ramp = s.ramp_steps, excitation = s.excitation_start
+    cdef double ramp = s.ramp_steps, excitation = s.excitation_start, variance = s.variance
+    cdef double allowed = allowed_drawdown(s.drawdown_limit)
     for i in range(LANES):
         b.outcome[i] = 1.0 if happens(b.u_side[0][i], first) else 0.0
         b.probability[i] = p
@@ -38,6 +43,8 @@ cdef inline void open_lanes(Block* b, const Settings* s) noexcept nogil:
         b.quoting[i] = 1.0
         b.halt_step[i] = -1.0
         b.overshoot[i] = NAN
+        b.derived[DRIFT][i] = logit_drift(b.outcome[i], variance)
+        b.derived[ALLOWED][i] = allowed
 
 
 cdef inline void resolve(Block* b) noexcept nogil:

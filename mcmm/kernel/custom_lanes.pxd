@@ -71,7 +71,7 @@ cdef inline void place_custom(Block* b, const Settings* s, const double* rows) n
     for i in range(LANES):
         bid = rows[V_BID * LANES + i]
         ask = rows[V_ASK * LANES + i]
-        b.bid[i] = bid_on_grid(bid if bid == bid else 0.0, ticks)
+        b.bid[i] = bid_on_grid(bid if bid == bid else 0.0, ticks, 1.0)
         b.ask[i] = ask_on_grid(ask if ask == ask else 1.0, ticks, b.bid[i])
     for i in range(LANES):
         bid = rows[V_BID * LANES + i]

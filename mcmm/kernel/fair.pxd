@@ -6,9 +6,14 @@ cdef inline double logit_of(double p) noexcept nogil:
     return clip(logarithm(p / (1.0 - p)), -36.0, 36.0)
 
 
-cdef inline double logit_move(double x, double outcome, double variance, double volatility, double z) noexcept nogil:
-    """x + (O - 1/2) v^2 + v z, held to +-36; variance = v^2."""
-    return clip(x + ((outcome - 0.5) * variance + volatility * z), -36.0, 36.0)
+cdef inline double logit_drift(double outcome, double variance) noexcept nogil:
+    """(O - 1/2) v^2; variance = v^2."""
+    return (outcome - 0.5) * variance
+
+
+cdef inline double logit_move(double x, double drift, double volatility, double z, double bound) noexcept nogil:
+    """x + (O - 1/2) v^2 + v z, held to +-36, the bound."""
+    return clip(x + (drift + volatility * z), -bound, bound)
 
 
 cdef inline double toward(double p, double kappa, double end) noexcept nogil:

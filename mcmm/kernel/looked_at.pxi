@@ -23,8 +23,29 @@ def keyed_words(uint64_t key_low, uint64_t key_high, uint64_t low, uint64_t high
 def draws(uint64_t seed, uint64_t path, uint64_t quad, uint64_t label):
     """The draws of four steps, BLOCK paths each, as a block of paths has them."""
     cdef int32_t drawn[4][LANES]
-    draw(drawn, seed, path, quad, label)
+    cdef int32_t* rows = &drawn[0][0]
+    cdef uint64_t high = quad | label << 32
+    cdef uint32_t begun[4 * LANES]
+    begin_lanes(seed, path, begun, LANES)
+    ars_begun(seed, begun, &high, &rows, 1, LANES)
     return [[drawn[k][i] for i in range(LANES)] for k in range(4)]
+
+
+def draw_alone(Plan plan, uint64_t seed, Py_ssize_t paths):
+    """Make the draws of that many paths, to whole blocks, and nothing else: for benchmarks."""
+    cdef const Settings* s = &plan.settings
+    cdef Py_ssize_t block, step
+    cdef Windows w
+    cdef char* memory = <char*>malloc(block_size(s) + 64)
+    if memory == NULL:
+        raise MemoryError
+    cdef Block* b = place_block(<char*>aligned(memory), s, &w)
+    with nogil:
+        for block in range((paths + LANES - 1) // LANES):
+            begin_lanes(seed, block * LANES, b.begun, LANES)
+            for step in range(0, s.steps, 4):
+                draw_steps(b, s, &plan.tables, seed, step >> 2, False)
+        free(memory)
 
 
 def uniform_of(int32_t draw):

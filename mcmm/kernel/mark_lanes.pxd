@@ -7,23 +7,52 @@ store to a lane changes them.
 from libc.math cimport INFINITY, NAN, sqrt
 from libc.stdint cimport int32_t, uint64_t
 
-from mcmm.kernel.fair cimport logit_move, news_logit, threshold_probability, toward
+from mcmm.kernel.fair cimport logit_drift, logit_move, news_logit, threshold_probability, toward
 from mcmm.kernel.random cimport happens
-from mcmm.kernel.risk cimport drawdown_from, exposure_at, pnl_at
+from mcmm.kernel.risk cimport drawdown_from, exposure_at, highest_exposure, pnl_at
 from mcmm.kernel.single cimport single_logistic
-from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum
-from mcmm.kernel.state cimport DRAWDOWN, FLATTEN, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows
+from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum, unknown
+from mcmm.kernel.state cimport (
+    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows,
+)
 
 
 cdef inline void move_logit(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double variance = s.variance, volatility = s.volatility
+    cdef double variance = s.variance, volatility = s.volatility, bound = unknown(36.0)
     # Long chains of operations in loops of their own: more lanes of each are then under way at once.
     for i in range(LANES):
-        b.hidden[i] = logit_move(b.hidden[i], b.outcome[i], variance, volatility, b.z[k][i])
+        b.hidden[i] = logit_move(b.hidden[i], logit_drift(b.outcome[i], variance), volatility, b.z[k][i], bound)
         b.work_single[i] = <float>b.hidden[i]
     for i in range(LANES):
         b.probability[i] = single_logistic(b.work_single[i])
+
+
+cdef inline void walk_at_once(Block* b, const Settings* s) noexcept nogil:
+    """The walk of four steps, whose fair values take the place of its draws: more lanes are under way at once."""
+    cdef Py_ssize_t i
+    cdef double volatility = s.volatility, bound = unknown(36.0), x, drift
+    cdef float* z = &b.z[0][0]
+    for i in range(LANES):
+        drift = b.derived[DRIFT][i]
+        x = logit_move(b.hidden[i], drift, volatility, b.z[0][i], bound)
+        b.z[0][i] = <float>x
+        x = logit_move(x, drift, volatility, b.z[1][i], bound)
+        b.z[1][i] = <float>x
+        x = logit_move(x, drift, volatility, b.z[2][i], bound)
+        b.z[2][i] = <float>x
+        x = logit_move(x, drift, volatility, b.z[3][i], bound)
+        b.z[3][i] = <float>x
+        b.hidden[i] = x
+    for i in range(4 * LANES):
+        z[i] = single_logistic(z[i])
+
+
+cdef inline void move_at_once(Block* b, Py_ssize_t k) noexcept nogil:
+    """To the fair value that walk_at_once left for this step."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        b.probability[i] = b.z[k][i]
 
 
 cdef inline void jump(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
@@ -97,12 +126,17 @@ cdef inline void mark(Block* b, const Settings* s, bint fair, bint watched, bint
             pnl = cash + inventory * b.mid[i] if plain else (cash + inventory * b.mid[i]) - b.fees[i]
             b.peak[i] = maximum(b.peak[i], pnl)
             b.max_drawdown[i] = maximum(b.max_drawdown[i], b.peak[i] - pnl)
-        exposure = exposure_at(inventory, b.probability[i] if fair else b.mid[i])
-        b.max_exposure[i] = maximum(b.max_exposure[i], exposure)
+        if watched:
+            exposure = exposure_at(inventory, b.probability[i] if fair else b.mid[i])
+            b.exposure[i] = exposure
+            b.max_exposure[i] = maximum(b.max_exposure[i], exposure)
+        else:
+            b.max_exposure[i] = highest_exposure(
+                b.max_exposure[i], inventory, b.probability[i] if fair else b.mid[i]
+            )
         b.max_inventory[i] = maximum(b.max_inventory[i], absolute(inventory))
         if watched:
             b.marked[i] = pnl
-            b.exposure[i] = exposure
 
 
 cdef inline bint mark_and_halt(Block* b, const Settings* s) noexcept nogil:
@@ -111,7 +145,7 @@ cdef inline bint mark_and_halt(Block* b, const Settings* s) noexcept nogil:
     Where it does, `check` is to say so lane by lane: what it measures from is the peak.
     """
     cdef Py_ssize_t i
-    cdef double unit = s.unit, limit = s.drawdown_limit, cash, inventory, pnl, pnl_fair, drawdown
+    cdef double unit = s.unit, cash, inventory, pnl, pnl_fair, drawdown
     cdef uint64_t any_trip = 0
     for i in range(LANES):
         inventory = b.inventory[i]
@@ -123,11 +157,12 @@ cdef inline bint mark_and_halt(Block* b, const Settings* s) noexcept nogil:
         b.peak[i] = maximum(b.peak[i], pnl)
         drawdown = b.peak[i] - pnl
         b.max_drawdown[i] = maximum(b.max_drawdown[i], drawdown)
-        b.max_exposure[i] = maximum(b.max_exposure[i], exposure_at(inventory, b.mid[i]))
+        b.max_exposure[i] = highest_exposure(b.max_exposure[i], inventory, b.mid[i])
         b.max_inventory[i] = maximum(b.max_inventory[i], absolute(inventory))
         b.marked[i] = pnl
-        any_trip |= bits_of(1.0 if (drawdown >= limit) & (b.halted[i] == 0.0) else 0.0)
-    return any_trip != 0
+        # The sign of a difference, where comparisons and what they choose would be four operations.
+        any_trip |= bits_of(b.derived[ALLOWED][i] - drawdown)
+    return any_trip >> 63 != 0
 
 
 cdef inline void refer_to_peak(Block* b) noexcept nogil:
@@ -225,6 +260,7 @@ cdef inline void trip(Block* b, const Settings* s, Py_ssize_t step) noexcept nog
         b.trip_reference[i] = b.reference[i] if first > 0.0 else b.trip_reference[i]
         b.trips[i] += b.tripped[i]
         b.halted[i] = maximum(b.halted[i], b.tripped[i] * halts)
+        b.derived[ALLOWED][i] = INFINITY if b.halted[i] > 0.0 else b.derived[ALLOWED][i]
         b.unwind[i] = b.tripped[i] * flattens
         b.pause[i] = pauses if b.tripped[i] > 0.0 else b.pause[i]
         b.reference[i] = b.marked[i] if b.tripped[i] * pauses > 0.0 else b.reference[i]

@@ -14,7 +14,7 @@ from mcmm.kernel.quoting cimport (
 )
 from mcmm.kernel.recovery cimport outage_after, recovery_multiplier
 from mcmm.kernel.risk cimport unwind_price
-from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum
+from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum, unknown
 from mcmm.kernel.state cimport LANES, Block, Settings
 
 
@@ -86,16 +86,17 @@ cdef inline void unwind(Block* b, const Settings* s) noexcept nogil:
 cdef inline void roll_window(Block* b, float* signed_row, float* total_row) noexcept nogil:
     """Forget the step that leaves the imbalance window; its row becomes this step's."""
     cdef Py_ssize_t i
+    cdef double one = unknown(1.0)
     if total_row == NULL:
         for i in range(LANES):
             b.window_signed[i] -= signed_row[i]
             b.window_total[i] -= absolute(signed_row[i])
-            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i])
+            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i], one)
     else:
         for i in range(LANES):
             b.window_signed[i] -= signed_row[i]
             b.window_total[i] -= total_row[i]
-            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i])
+            b.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i], one)
             total_row[i] = 0.0
     for i in range(LANES):
         signed_row[i] = 0.0
@@ -172,7 +173,8 @@ cdef inline void widen(Block* b, const Settings* s) noexcept nogil:
 cdef inline void place_on_grid(Block* b, const Settings* s, bint reserved, bint passive) noexcept nogil:
     """Around the mid or, if reserved, the reservation price; passive: wider where it would add to a large exposure."""
     cdef Py_ssize_t i
-    cdef double ticks = s.ticks, soft = s.exposure_soft, wide = s.passive_multiplier, centre, bid_half, ask_half
+    cdef double ticks = s.ticks, soft = s.exposure_soft, wide = s.passive_multiplier, one = unknown(1.0)
+    cdef double centre, bid_half, ask_half
     cdef bint full
     for i in range(LANES):
         centre = b.reservation[i] if reserved else b.mid[i]
@@ -181,7 +183,7 @@ cdef inline void place_on_grid(Block* b, const Settings* s, bint reserved, bint 
             full = b.exposure[i] >= soft
             bid_half = bid_half * wide if full & (b.inventory[i] > 0.0) else bid_half
             ask_half = ask_half * wide if full & (b.inventory[i] < 0.0) else ask_half
-        b.bid[i] = bid_on_grid(centre - bid_half, ticks)
+        b.bid[i] = bid_on_grid(centre - bid_half, ticks, one)
         b.ask[i] = ask_on_grid(centre + ask_half, ticks, b.bid[i])
 
 
@@ -309,37 +311,38 @@ cdef inline void tally(Block* b, const Settings* s, bint gated) noexcept nogil:
 
 
 cdef inline bint quote_at_once(
-    Block* b, const Settings* s, const float* oldest, bint limited, bint gated
+    Block* b, const Settings* s, bint limited, bint gated, bint divided
 ) noexcept nogil:
-    """All of an adaptive quote on the grid where nothing but the inventory limit and a halt acts on it, in one pass.
+    """An adaptive quote on the grid where nothing but the inventory limit and a halt acts on it, in one pass.
 
+    The fill of the step before has rolled the window; divided: and left its imbalance (learn_at_once).
     A quote_size within the limit needs no other bound: what it leaves on the accumulating side is within the room.
     Returns whether some lane has reached the inventory limit, which count_limited is to count.
     """
     cdef Py_ssize_t i
     cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
     cdef double ticks = s.ticks, quote_size = s.quote_size, per_limit = s.per_limit
-    cdef double gone, signed, total, half, bid, ask, inventory, held, less, bid_size, ask_size, quoting
+    cdef double one = unknown(1.0), half, bid, ask, inventory, held, less, bid_size, ask_size, quoting
+    cdef bint long_
     # Of positive numbers the bits are ordered as they are: the difference's sign tells which is larger.
     cdef uint64_t below = bits_of(s.inventory_limit - 0.5), reached = 0
     for i in range(LANES):
-        gone = oldest[i]
-        signed = b.window_signed[i] - gone
-        total = b.window_total[i] - absolute(gone)
-        b.window_signed[i] = signed
-        b.window_total[i] = total
         inventory = b.inventory[i]
         held = absolute(inventory)
         half = adaptive_half_spread(
-            half_base, imbalance_factor, imbalance_of(signed, total), inventory_factor, held * per_limit
+            half_base, imbalance_factor,
+            b.imbalance[i] if divided else imbalance_of(b.window_signed[i], b.window_total[i], one),
+            inventory_factor, held * per_limit
         )
-        bid = bid_on_grid(b.mid[i] - half, ticks)
+        bid = bid_on_grid(b.mid[i] - half, ticks, one)
         ask = ask_on_grid(b.mid[i] + half, ticks, bid)
         bid_size = ask_size = quote_size
         if limited:
+            # Without an inventory it is quote_size itself: one comparison does for both sides.
             less = accumulating_size_within(quote_size, per_limit, held)
-            bid_size = less if inventory > 0.0 else quote_size
-            ask_size = less if inventory < 0.0 else quote_size
+            long_ = inventory > 0.0
+            bid_size = less if long_ else quote_size
+            ask_size = quote_size if long_ else less
             reached |= below - bits_of(held)
         b.bid[i] = bid
         b.ask[i] = ask

@@ -5,9 +5,9 @@ from mcmm.kernel.special cimport (
 )
 
 
-cdef inline double imbalance_of(double window_signed, double window_total) noexcept nogil:
-    """I: signed taker volume over taker volume in the window, 0 where there was none."""
-    return window_signed / maximum(window_total, 1.0)
+cdef inline double imbalance_of(double window_signed, double window_total, double one) noexcept nogil:
+    """I: signed taker volume over taker volume in the window, 0 where there was none; one = 1."""
+    return window_signed / maximum(window_total, one)
 
 
 cdef inline double referred_mid(
@@ -87,9 +87,9 @@ cdef inline double ask_within(double price, double bid) noexcept nogil:
     return maximum(minimum(price, 0.9999999999999991), bid + 8.881784197001252e-16)
 
 
-cdef inline double bid_on_grid(double price, double ticks) noexcept nogil:
-    """The tick at or below a price, within [1 tick, 1 - 2 ticks]; a price on the grid stays there."""
-    return floor_whole(clip(price * ticks + 1e-9, 1.0, ticks - 2.0))
+cdef inline double bid_on_grid(double price, double ticks, double one) noexcept nogil:
+    """The tick at or below a price, within [1 tick, 1 - 2 ticks]; a price on the grid stays there; one = 1."""
+    return floor_whole(clip(price * ticks + 1e-9, one, ticks - 2.0))
 
 
 cdef inline double ask_on_grid(double price, double ticks, double bid) noexcept nogil:
@@ -138,9 +138,11 @@ cdef inline double exposure_room(double exposure_limit, double risked) noexcept 
     return floor_whole(minimum(exposure_limit / risked + 1e-9, 1125899906842624.0))
 
 
-cdef inline double defence(double usage, double defensive_threshold, double defensive_slope) noexcept nogil:
-    """defensive_shade * sign(u) * max(0, |u| - h) / (1 - h); defensive_slope = defensive_shade / (1 - h)."""
-    cdef double over = maximum(absolute(usage) - defensive_threshold, 0.0)
+cdef inline double defence(
+    double usage, double defensive_threshold, double defensive_slope, double zero
+) noexcept nogil:
+    """defensive_shade * sign(u) * max(0, |u| - h) / (1 - h); defensive_slope = defensive_shade / (1 - h); zero = 0."""
+    cdef double over = maximum(absolute(usage) - defensive_threshold, zero)
     # Where usage is 0 nothing is over: no need of its sign.
     return with_sign_of(defensive_slope * over, usage)
 

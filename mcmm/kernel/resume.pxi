@@ -1,7 +1,11 @@
 # Paths that are resumed from a saved state with other draws, until their drawdown passes a level. For _core.pyx.
 #
 # A lane's state is all of its elements in the block's arrays but the draws, and its column of each window: whatever a
-# rule may read in a later step. It is copied as it lies in memory, by rows of one width, without naming any of them.
+# rule may read in a later step; what is derived from it is made anew. It is copied as it lies in memory, by rows of one
+# width, without naming any of them.
+
+from mcmm.kernel.risk cimport allowed_drawdown
+from mcmm.kernel.state cimport ALLOWED
 
 
 cdef inline Py_ssize_t wide_rows(const Block* b) noexcept nogil:
@@ -33,6 +37,8 @@ cdef Py_ssize_t copy_lane(
     if not count:
         copy_rows(state, <char*>b, wide, 8, lane, load)
         copy_rows(state + wide * 8, <char*>&b.work_single[0], narrow, 4, lane, load)
+        if load:
+            b.derived[ALLOWED][lane] = INFINITY if b.halted[lane] > 0.0 else allowed_drawdown(s.drawdown_limit)
     at += wide * 8 + narrow * 4
     if w.loss_ring != NULL:
         if not count:
@@ -133,6 +139,8 @@ cdef Py_ssize_t resume_block(
             for lane in range(lanes):
                 if c.starts[first + lane] == step and open_lanes[lane]:
                     copy_lane(c.states + (first + lane) * c.size, b, w, s, lane, True, False)
+                    # Its last step may have tripped a breaker.
+                    b.revised = True
         run_step(b, day.current, t, w, step, NULL, 0)
         begun = step + 1
         for lane in range(lanes):
@@ -166,13 +174,16 @@ def run_until(
     Draws are keyed by `seed` and the place of a path, so a path that is resumed with another seed than it had meets
     a market of its own from there on. Returns the steps of lanes that were computed; -1 if it was stopped.
     """
-    cdef const Settings* s = &plan.settings
+    # Lanes begin in the midst of four steps, and so take each by itself.
+    cdef Settings own = plan.settings
+    cdef const Settings* s = &own
     cdef Py_ssize_t paths = crossed.shape[0], first = 0, steps, total = 0
     cdef Crossing c
     cdef Windows w
     cdef Block* b
     cdef char* memory
     cdef const volatile int* stopping = &stop[0] if stop is not None else NULL
+    own.walks_at_once = False
     c.size = state_bytes(plan)
     if entrances.shape[0] != paths or entrances.shape[1] != c.size or reached.shape[0] != paths or (
         states is not None and (states.shape[0] != paths or states.shape[1] != c.size or starts.shape[0] != paths)

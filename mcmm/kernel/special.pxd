@@ -5,7 +5,7 @@ in the order of operations that docs/reproducibility.md states, so that a loop o
 instruction set and rounds alike on all of them. Errors are relative to the exact value, tested against mpmath. Long
 polynomials are taken as even and odd powers apart: half the latency of one chain, measured 12% of a default step.
 """
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport uint64_t
 
 cdef extern from *:
@@ -14,6 +14,13 @@ cdef extern from *:
     #include <string.h>
     static inline uint64_t mcmm_bits_of(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
     static inline double mcmm_double_of(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
+    /* A number that the compiler is not to know, for loops to hand to `maximum` and `minimum` as their second: of a
+       constant gcc makes a comparison and a choice, both for one port of the processor, instead of one instruction. */
+    #if defined(__GNUC__) || defined(__clang__)
+    static inline double mcmm_unknown(double x) { __asm__("" : "+m"(x)); return x; }
+    #else
+    static inline double mcmm_unknown(double x) { return x; }
+    #endif
     /* To a whole number, exactly, for |x| < 2^51. Without an instruction for it (SSE2), 1.5 * 2^52 leaves no room for
        a fraction, so that the sum is rounded to a whole number. */
     #if defined(__SSE4_1__)
@@ -29,12 +36,13 @@ cdef extern from *:
     """
     uint64_t bits_of "mcmm_bits_of"(double x) noexcept nogil
     double double_of "mcmm_double_of"(uint64_t bits) noexcept nogil
+    double unknown "mcmm_unknown"(double x) noexcept nogil
     double nearest "mcmm_nearest"(double x) noexcept nogil
     double floor_whole "mcmm_floor"(double x) noexcept nogil
     double ceil_whole "mcmm_ceil"(double x) noexcept nogil
 
 
-# Told so that gcc finds the one instruction for each, if a constant is the second of the two; of two zeros the first.
+# Told so that gcc finds the one instruction for each, if no constant is among the two; of two zeros the first.
 cdef inline double minimum(double a, double b) noexcept nogil:
     return a if a < b else b
 
@@ -48,7 +56,7 @@ cdef inline double clip(double x, double low, double high) noexcept nogil:
 
 
 cdef inline double absolute(double x) noexcept nogil:
-    return double_of(bits_of(x) & 0x7FFFFFFFFFFFFFFFULL)
+    return fabs(x)
 
 
 cdef inline double with_sign_of(double x, double signed) noexcept nogil:

@@ -15,6 +15,11 @@ cdef enum:
     LANES = 64
     PURPOSES = 16                   # at least as many as one step of a market draws for
 
+cdef enum:
+    DRIFT                           # of the logit walk
+    ALLOWED                         # the largest drawdown that does not trip a breaker; infinite once one has
+    DERIVED
+
 cdef enum Process:
     CONSTANT = 0
     LOGIT = 1
@@ -109,6 +114,7 @@ cdef struct Settings:
     # what lets phases be taken in one pass: quoting, a taker's fill, and marks
     bint quotes_at_once, fills_at_once, marks_at_once, marks_plainly
     bint stays_revised              # who may quote changes only where a breaker trips
+    bint walks_at_once              # the fair value walks as the draws alone say, and no setting of it changes
     double inventory_limit, per_limit, exposure_limit, exposure_soft, passive_multiplier
     double drawdown_limit, loss_limit, volume_limit
     Py_ssize_t loss_window, volume_window, close_from
@@ -277,6 +283,8 @@ cdef struct Block:
     int32_t u_bid_hit[4][LANES]
     int32_t u_ask_hit[4][LANES]
     uint32_t begun[4 * LANES]       # what all draws of a path have in common (ars.h)
+    # rows of phases in one pass alone: no bot, which takes none, has them in its state
+    double derived[DERIVED][LANES]
     Portfolio* portfolio            # NULL: the only market
     bint revised                    # who may quote may have changed since the last step
 

@@ -10,8 +10,8 @@ from libc.stdint cimport uint64_t
 from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
 from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, make_normal, search_sizes, want
 from mcmm.kernel.mark_lanes cimport (
-    check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_logit, move_threshold,
-    move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip,
+    check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_at_once, move_logit,
+    move_threshold, move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
 )
 from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
@@ -159,22 +159,35 @@ cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, P
     return True
 
 
+cdef bint quote_all_at_once(Block* b, const Settings* s) noexcept nogil:
+    """Whether some lane has reached the inventory limit."""
+    cdef bint divided = s.imbalance_shade == 0.0 and s.inventory_shade == 0.0, reached
+    if s.has_inventory_limit and s.may_stop and divided:
+        reached = quote_at_once(b, s, True, True, True)
+    elif s.has_inventory_limit and s.may_stop:
+        reached = quote_at_once(b, s, True, True, False)
+    elif s.has_inventory_limit and divided:
+        reached = quote_at_once(b, s, True, False, True)
+    elif s.has_inventory_limit:
+        reached = quote_at_once(b, s, True, False, False)
+    elif s.may_stop and divided:
+        reached = quote_at_once(b, s, False, True, True)
+    elif s.may_stop:
+        reached = quote_at_once(b, s, False, True, False)
+    elif divided:
+        reached = quote_at_once(b, s, False, False, True)
+    else:
+        reached = quote_at_once(b, s, False, False, False)
+    return reached
+
+
 cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
     """Whether there is a quote: no, only where a policy of one's own failed."""
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
-    cdef bint reached
     if s.quotes_at_once:
-        if s.has_inventory_limit and s.may_stop:
-            reached = quote_at_once(b, s, w.filled_signed + row, True, True)
-        elif s.has_inventory_limit:
-            reached = quote_at_once(b, s, w.filled_signed + row, True, False)
-        elif s.may_stop:
-            reached = quote_at_once(b, s, w.filled_signed + row, False, True)
-        else:
-            reached = quote_at_once(b, s, w.filled_signed + row, False, False)
-        if reached:
+        if quote_all_at_once(b, s):
             count_limited(b, s)
         return True
     if s.keeps_quotes:
@@ -265,13 +278,20 @@ cdef void on_fill(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noex
 
 cdef void learn_from(Block* b, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
     """What the fill of a step, the only one, does to the imbalance window and the mid."""
-    cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
-    if s.inventory_shade != 0.0:
-        learn_at_once(b, s, w.filled_signed + row, True, True)
+    cdef float* row = w.filled_signed + (step % s.imbalance_window) * LANES
+    cdef const float* oldest = w.filled_signed + ((step + 1) % s.imbalance_window) * LANES
+    if s.quotes_at_once and s.inventory_shade != 0.0:
+        learn_at_once(b, s, row, oldest, True, True, True)
+    elif s.quotes_at_once and s.imbalance_shade != 0.0:
+        learn_at_once(b, s, row, oldest, True, False, True)
+    elif s.quotes_at_once:
+        learn_at_once(b, s, row, oldest, False, False, True)
+    elif s.inventory_shade != 0.0:
+        learn_at_once(b, s, row, oldest, True, True, False)
     elif s.imbalance_shade != 0.0:
-        learn_at_once(b, s, w.filled_signed + row, True, False)
+        learn_at_once(b, s, row, oldest, True, False, False)
     else:
-        learn_at_once(b, s, w.filled_signed + row, False, False)
+        learn_at_once(b, s, row, oldest, False, False, False)
 
 
 cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
@@ -339,6 +359,11 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
         if not isnan(t.order_fair[step]):
             move_to(b, s, t.order_fair[step])
     elif s.process == LOGIT:
+        if s.walks_at_once:
+            if step & 3 == 0:
+                walk_at_once(b, s)
+            move_at_once(b, step & 3)
+            return
         move_logit(b, s, step & 3)
         if s.has_news:
             jump(b, s, step & 3)

@@ -32,11 +32,17 @@ cdef inline double filled(double wanted, double bid_size, double ask_size) noexc
     return clip(wanted, -bid_size, ask_size)
 
 
-cdef inline double reluctance(double price_sensitivity, double cost) noexcept nogil:
-    """k max(0, cost over fair), held to 87: an uninformed taker trades with chance exp(-reluctance)."""
-    return minimum(price_sensitivity * maximum(cost, 0.0), 87.0)
+cdef inline double reluctance(double price_sensitivity, double cost, double zero, double most) noexcept nogil:
+    """k max(0, cost over fair), held to 87: an uninformed taker trades with chance exp(-reluctance).
+
+    zero = 0, most = 87.
+    """
+    return minimum(price_sensitivity * maximum(cost, zero), most)
 
 
-cdef inline double distance_decay(double intensity_decay, double distance) noexcept nogil:
-    """k distance, held to +-87: a side is hit with chance A exp(-k distance) dt (Avellaneda and Stoikov 2008)."""
-    return clip(intensity_decay * distance, -87.0, 87.0)
+cdef inline double distance_decay(double intensity_decay, double distance, double most) noexcept nogil:
+    """k distance, held to +-87: a side is hit with chance A exp(-k distance) dt (Avellaneda and Stoikov 2008).
+
+    most = 87.
+    """
+    return clip(intensity_decay * distance, -most, most)

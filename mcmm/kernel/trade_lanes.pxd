@@ -10,7 +10,7 @@ from mcmm.kernel.fills cimport maker_fee
 from mcmm.kernel.quoting cimport cost_of, defence, imbalance_of, marginal_price, mid_move, posterior_after
 from mcmm.kernel.random cimport happens, happens_in_single
 from mcmm.kernel.single cimport single_exponential
-from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign
+from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign, unknown
 from mcmm.kernel.state cimport LANES, Block, Settings
 from mcmm.kernel.takers cimport (
     arrival_chance, distance_decay, excitation_after, filled, informed_side, noise_side, picked_off, reluctance,
@@ -65,13 +65,17 @@ cdef inline void deter(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil
     The exponential has a loop of its own: behind other work it takes twice as long.
     """
     cdef Py_ssize_t i
-    cdef double sensitivity = s.price_sensitivity, unit = s.unit, over_fair, under_fair
+    cdef double sensitivity = s.price_sensitivity, unit = s.unit, zero = unknown(0.0), most = unknown(87.0)
+    cdef double over_fair, under_fair
     cdef float chance, noise
     cdef bint stays
     for i in range(LANES):
         over_fair = b.ask[i] * unit - b.probability[i]
         under_fair = b.probability[i] - b.bid[i] * unit
-        b.work_single[i] = <float>reluctance(sensitivity, over_fair if b.noise[i] > <float>0.0 else under_fair)
+        b.work[i] = over_fair if b.noise[i] > <float>0.0 else under_fair
+    # Apart from the choice, of which the compiler would make more comparisons than there are.
+    for i in range(LANES):
+        b.work_single[i] = <float>reluctance(sensitivity, b.work[i], zero, most)
     for i in range(LANES):
         chance = single_exponential(-b.work_single[i])
         noise = b.noise[i]
@@ -93,11 +97,11 @@ cdef inline void match(Block* b, const Settings* s, bint some_informed, bint kno
 
 cdef inline void hit(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double decay = s.intensity_decay, unit = s.unit
+    cdef double decay = s.intensity_decay, unit = s.unit, most = unknown(87.0)
     cdef float per_step = <float>s.intensity_per_step, one
     for i in range(LANES):
-        b.noise[i] = <float>distance_decay(decay, b.probability[i] - b.bid[i] * unit)
-        b.insider[i] = <float>distance_decay(decay, b.ask[i] * unit - b.probability[i])
+        b.noise[i] = <float>distance_decay(decay, b.probability[i] - b.bid[i] * unit, most)
+        b.insider[i] = <float>distance_decay(decay, b.ask[i] * unit - b.probability[i], most)
     for i in range(LANES):
         one = <float>1.0 if happens_in_single(
             b.u_bid_hit[k][i], per_step * single_exponential(-b.noise[i])
@@ -289,34 +293,49 @@ cdef inline void shade(Block* b, const Settings* s) noexcept nogil:
     cdef Py_ssize_t i
     cdef double slope = s.fill_slope, by_imbalance = s.imbalance_shade, by_inventory = s.inventory_shade
     cdef double threshold = s.defensive_threshold, steep = s.defensive_slope, low = s.low, high = s.high
-    cdef double per_limit = s.per_limit, imbalance, usage, moved
+    cdef double per_limit = s.per_limit, zero = unknown(0.0), one = unknown(1.0), imbalance, usage, moved
     for i in range(LANES):
-        imbalance = imbalance_of(b.window_signed[i], b.window_total[i])
+        imbalance = imbalance_of(b.window_signed[i], b.window_total[i], one)
         usage = b.inventory[i] * per_limit
         moved = mid_move(
-            slope * b.taken[i] + by_imbalance * imbalance, by_inventory * usage, defence(usage, threshold, steep)
+            slope * b.taken[i] + by_imbalance * imbalance, by_inventory * usage, defence(usage, threshold, steep, zero)
         )
-        b.mid[i] = clip(b.mid[i] + moved, low, high) if b.taken[i] != 0.0 else b.mid[i]
+        moved = clip(b.mid[i] + moved, low, high)
+        b.mid[i] = moved if b.taken[i] != 0.0 else b.mid[i]
 
 
 cdef inline void learn_at_once(
-    Block* b, const Settings* s, float* row, bint follows_imbalance, bint leans
+    Block* b, const Settings* s, float* row, const float* oldest, bint follows_imbalance, bint leans, bint rolls
 ) noexcept nogil:
-    """remember and shade in one pass, where a step has one fill at most, so that its row is the fill."""
+    """remember and shade in one pass, where a step has one fill at most, so that its row is the fill.
+
+    rolls: and roll_window for the next step, which forgets the row `oldest`. All of it is whole numbers, exact in any
+    order; and the division, of which the next quote is made, is begun long before it is needed, unless there is one
+    here already: then the next quote has it.
+    """
     cdef Py_ssize_t i
     cdef double slope = s.fill_slope, by_imbalance = s.imbalance_shade, by_inventory = s.inventory_shade
     cdef double threshold = s.defensive_threshold, steep = s.defensive_slope, low = s.low, high = s.high
-    cdef double per_limit = s.per_limit, taken, signed, total, usage, following, moved
+    cdef double per_limit = s.per_limit, zero = unknown(0.0), one = unknown(1.0)
+    cdef double taken, signed, total, usage, following, moved, gone
     for i in range(LANES):
         taken = b.taken[i]
         signed = b.window_signed[i] + taken
         total = b.window_total[i] + absolute(taken)
-        b.window_signed[i] = signed
-        b.window_total[i] = total
         row[i] = <float>taken
         usage = b.inventory[i] * per_limit
         following = slope * taken
         if follows_imbalance:
-            following = following + by_imbalance * imbalance_of(signed, total)
-        moved = mid_move(following, by_inventory * usage if leans else 0.0, defence(usage, threshold, steep))
-        b.mid[i] = clip(b.mid[i] + moved, low, high) if taken != 0.0 else b.mid[i]
+            following = following + by_imbalance * imbalance_of(signed, total, one)
+        if rolls:
+            gone = oldest[i]
+            signed = signed - gone
+            total = total - absolute(gone)
+            if not follows_imbalance:
+                b.imbalance[i] = imbalance_of(signed, total, one)
+        b.window_signed[i] = signed
+        b.window_total[i] = total
+        moved = mid_move(following, by_inventory * usage if leans else 0.0, defence(usage, threshold, steep, zero))
+        # A choice of the result, not whether to reckon it, which would make a branch of every step of it.
+        moved = clip(b.mid[i] + moved, low, high)
+        b.mid[i] = moved if taken != 0.0 else b.mid[i]

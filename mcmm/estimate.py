@@ -23,7 +23,7 @@ __all__ = ["Estimate", "estimate"]
 
 # How long chunks are tried, in seconds, and how many of each worker at most.
 _SECONDS, _CHUNKS = 1.5, 64
-# Bytes of summary.parquet: a column's description and a number in it. And of the report's page: what all have,
+# Bytes of summary.parquet: a column's description, a number in it; and of the report's page: what all have,
 # plotly among it, and what it says of a point.
 _COLUMN, _NUMBER = 600, 5
 _PAGE, _PAGE_POINT = 5_000_000, 2_000

@@ -15,7 +15,7 @@ from mcmm.errors import StoreError
 from mcmm.records import join_files
 from mcmm.rounds import Round
 from mcmm.runner import task_of
-from mcmm.study import Study
+from mcmm.study import Study, summary_columns
 from mcmm.tasks import Failure, Stop, compute
 from mcmm.workers import Workers
 
@@ -23,6 +23,10 @@ __all__ = ["Estimate", "estimate"]
 
 # How long chunks are tried, in seconds, and how many of each worker at most.
 _SECONDS, _CHUNKS = 1.5, 64
+# Bytes of summary.parquet: a column's description, a number in it; and of the report's page: what all have,
+# plotly among it, and what it says of a point.
+_COLUMN, _NUMBER = 600, 5
+_PAGE, _PAGE_POINT = 5_000_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Estimate:
     seconds : float
         Time for what is left.
     bytes : int
-        The run directory's size in the end.
+        The run directory's size in the end, without a report's page.
+    page_bytes : int
+        The size of the page that `mcmm sweep` puts there too, roughly.
     workers : int
         How many were tried.
     """
@@ -56,6 +62,7 @@ class Estimate:
     path_steps_per_second: float
     seconds: float
     bytes: int
+    page_bytes: int
     workers: int
 
 
@@ -109,7 +116,8 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1, policy
         1.0 - left / int(costs.sum()),
         rate,
         left / rate,
-        int(size * len(first.plan)),
+        int(size * len(first.plan)) + len(summary_columns(study.metrics)) * (_COLUMN + _NUMBER * study.count),
+        _PAGE + _PAGE_POINT * study.count,
         workers.count,
     )
 

@@ -394,7 +394,7 @@ class Study(BaseModel):
         InputError
             If there is no such point.
         """
-        if not 0 <= point < self.count:
+        if not (hasattr(point, "__index__") and 0 <= point < self.count):
             raise InputError(f"point: must be between 0 and {self.count - 1}, got {point!r}")
         return self._points.at(point)
 

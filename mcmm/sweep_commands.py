@@ -128,7 +128,7 @@ def _print_estimate(study: Study, directory: Path, jobs: int) -> None:
         "path-steps": f"{found.path_steps:.4g}",
         "done": f"{found.done:.0%}, in {directory}" if found.done else f"nothing yet in {directory}",
         "time": f"{duration(found.seconds)} on {workers} of this machine, at {speed}",
-        "disk": size(found.bytes),
+        "disk": f"{size(found.bytes)}, and {size(found.page_bytes)} or so for report.html",
     }
     for name, text in lines.items():
         typer.echo(f"{name:<12}{text}")

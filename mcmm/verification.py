@@ -215,8 +215,11 @@ def _open(run: RunDirectory, *, finished: bool) -> tuple[pd.DataFrame | None, li
         with suppress(StoreError):
             open_rounds(run, from_disk)
     if not run.rounds:
-        # Which points a later round had is known to a finished run alone.
-        run.begin_round(range(run.study.count)).trust()
+        # Which points a later look had only its summary would say; the looks before it decide it once more.
+        points: Sequence[int] = range(run.study.count)
+        while points:
+            run.begin_round(points).trust()
+            points = _unmet(run)
     if all(each.left.all() for each in run.rounds):
         raise StoreError(f"{run.path}: has no finished chunk to verify")
     missing = sum(int(each.left.sum()) for each in run.rounds)
@@ -224,6 +227,22 @@ def _open(run: RunDirectory, *, finished: bool) -> tuple[pd.DataFrame | None, li
         chunks = f"{missing} of {sum(len(each.plan) for each in run.rounds)} chunks"
         damaged.append(f"{run.path}: {chunks} are not there, though the run is finished")
     return from_disk, damaged
+
+
+def _unmet(run: RunDirectory) -> list[int]:
+    """Return the points that get a further look; none while the last is not complete or cannot be read."""
+    study, last = run.study, run.rounds[-1]
+    if study.precision is None or last.left.any() or len(run.rounds) == len(study.precision.totals):
+        return []
+    names, found = summary_columns(study.metrics), []
+    with suppress(StoreError):
+        for point, part in joined(run.rounds, set(last.points)):
+            known = controls_known(study.scenario_at(point))
+            row = summaries_of([part], study.metrics, [known])[0].columns
+            if not study.precision.met(dict(zip(names, row.tolist(), strict=True))):
+                found.append(point)
+        return found
+    return []
 
 
 def _changed_points(run: RunDirectory) -> list[str]:

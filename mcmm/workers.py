@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import queue
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -112,7 +114,10 @@ class Workers:
             with socket.create_connection(get_address_host_port(self.scheduler), _CONNECT):
                 pass
             self._stack.enter_context(_quiet("distributed"))
-            client = Client(self.scheduler, timeout=_CONNECT, set_as_default=False)
+            # Its own timeout does not end its wait for a scheduler that takes the connection and hangs.
+            client = _within(
+                _CONNECT + 1.0, lambda: Client(self.scheduler, timeout=_CONNECT, set_as_default=False)
+            )
         except (OSError, ValueError, TypeError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise InputError(f"{place}: cannot be reached: {reason}") from None
@@ -192,7 +197,8 @@ class Workers:
         end = time.monotonic() + patience
         while True:
             try:
-                count = int(sum(self._client.ncores().values()))
+                # Without a bound it would wait for ever for a scheduler that hangs.
+                count = int(sum(self._client.ncores(callback_timeout=_CONNECT).values()))
             except (OSError, RuntimeError, TimeoutError) as error:
                 raise MCMMError(
                     f"{self.scheduler}: does not answer ({_first_line(error)}); {_KEPT}"
@@ -279,6 +285,26 @@ class Workers:
             with suppress(Exception):
                 self._pool.__exit__(None, None, None)
             self._pool = None
+
+
+def _within(seconds: float, make: Callable[[], Any]) -> Any:
+    """Return what a call makes; raise TimeoutError where it takes longer, and leave it to itself."""
+    found: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            found.put((make(), None))
+        except BaseException as error:
+            found.put((None, error))
+
+    threading.Thread(target=call, name="mcmm-connect", daemon=True).start()
+    try:
+        made, error = found.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+    return made
 
 
 def _losses(backend: str) -> tuple[type[BaseException], ...]:

@@ -141,6 +141,9 @@ def test_what_is_no_mean_is_refused(result: SweepResult, column: str) -> None:
         result.compare(0, column)
     with pytest.raises(InputError, match="point: must be between 0 and 5, got 6"):
         result.compare(6)
+    for point in (1.0, "1", None):
+        with pytest.raises(InputError, match=f"point: must be between 0 and 5, got {point!r}"):
+            result.compare(point)  # type: ignore[arg-type]
 
 
 def test_takers_who_know_the_outcome_switch_the_controls_off() -> None:

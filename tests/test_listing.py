@@ -13,6 +13,7 @@ from small_study import many_chunks, scatter, small_study
 from mcmm.errors import InputError, StoreError
 from mcmm.estimate import estimate
 from mcmm.listing import list_runs
+from mcmm.reports import report
 from mcmm.runner import sweep
 from mcmm.store import SweepResult
 from mcmm.study import Study
@@ -85,8 +86,10 @@ def test_an_estimate_writes_nothing_and_knows_what_is_done(tmp_path: Path) -> No
     assert found.path_steps == study.path_steps()
     assert found.seconds == pytest.approx(found.path_steps / found.path_steps_per_second)
     result = sweep(study, out, jobs=1)
-    size = sum(path.stat().st_size for path in (out / "chunks").iterdir())
-    assert found.bytes == pytest.approx(size, rel=0.5)
+    report(result, html=tmp_path / "page.html")
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    assert found.bytes == pytest.approx(size, rel=0.2)
+    assert found.page_bytes == pytest.approx((tmp_path / "page.html").stat().st_size, rel=0.2)
     before = sorted(path.name for path in out.rglob("*"))
     assert estimate(study, out, jobs=1).done == 1.0
     assert estimate(study, out, jobs=1).seconds == 0.0

@@ -270,6 +270,12 @@ def test_rounds_of_a_precision_are_verified(tmp_path: Path) -> None:
     (path,) = (run / "round-1" / "chunks").iterdir()
     tamper(path, "totals", 0, nudged(0))
     assert not verify(run, None).same
+    # Stopped before it had a summary, it is looked at as far as it came.
+    unfinished(run)
+    (run / "summary.parquet").unlink()
+    again = verify(run, None)
+    assert again.cells == found.cells
+    assert not again.same
 
 
 def test_another_build_finds_the_same_bits(plain: Path) -> None:

@@ -34,7 +34,7 @@ class Cluster:
         self._log = (folder / "log").open("wb")
         self._folder = folder
         address = folder / "scheduler.json"
-        self._start(
+        self.scheduler = self._start(
             "dask_scheduler",
             *("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address)),
         )

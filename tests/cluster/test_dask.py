@@ -12,7 +12,7 @@ import pytest
 from small_study import assert_same, many_chunks, small_study, start
 
 from cluster.local_cluster import Cluster, wait
-from mcmm import workers
+from mcmm import runner, workers
 from mcmm.errors import InputError, MCMMError
 from mcmm.runner import sweep
 from mcmm.store import SweepResult
@@ -116,6 +116,31 @@ def test_a_cluster_that_is_lost_is_told_and_not_waited_for(
     with pytest.raises(InputError, match="cannot be reached: Connection refused"):
         sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
     assert_same(sweep(many_chunks(STEPS), run, jobs=2), reference)
+
+
+def test_a_scheduler_that_hangs_is_told_and_not_waited_for(
+    tmp_path: Path, cluster: Cluster, reference: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it takes connections and answers nothing, as one behind a network that lost its packets."""
+    cluster.add_worker()
+    cluster.wait_for_workers(1)
+    run = tmp_path / "run"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_RECOUNT", 0.0)  # the scheduler is asked after each task
+
+        def progress(done: int, total: int) -> None:
+            if done > 0.2 * total:
+                cluster.scheduler.send_signal(signal.SIGSTOP)
+                patch.setattr(workers, "_CONNECT", 2.0)
+
+        with pytest.raises(MCMMError, match=r"does not answer .*; what is finished is kept"):
+            sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=progress)
+        with pytest.raises(InputError, match="cannot be reached: "):
+            sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    cluster.scheduler.send_signal(signal.SIGCONT)
+    result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    assert result.summary.equals(reference.summary)
 
 
 def test_an_address_that_is_none_is_told() -> None:

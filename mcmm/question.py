@@ -14,6 +14,7 @@ from mcmm import settings
 from mcmm.axes import TABLE, Axis, Range, SampledAxis, Span, Value, check_values
 from mcmm.errors import ScenarioError
 from mcmm.expressions import Event
+from mcmm.metrics import columns
 from mcmm.objectives import Objective, Statistic
 from mcmm.refusals import nearest
 from mcmm.scenario import Scenario
@@ -216,12 +217,19 @@ class Question(BaseModel):
 
     def check(self, scenario: Scenario) -> Iterator[str]:
         """Yield what does not fit a scenario: unknown metrics and settings, impossible values."""
-        for place, limit in enumerate(self.constraint):
-            for name in sorted(limit.statistic.metrics - set(scenario.columns)):
-                yield f"constraint[{place}]: unknown metric {name}{nearest(name, scenario.columns)}"
-        for _, statistic in self.objective.statistics:
-            for name in sorted(statistic.metrics - set(scenario.columns)):
-                yield f"maximize: unknown metric {name}{nearest(name, scenario.columns)}"
+        asked = [(f"constraint[{place}]", limit.statistic) for place, limit in enumerate(self.constraint)]
+        asked += [("maximize", statistic) for _, statistic in self.objective.statistics]
+        reported, any_venues = (
+            columns(scenario.market_names, book=of(venue == "book" for venue in self._venues(scenario)))
+            for of in (all, any)
+        )
+        for where, statistic in asked:
+            for name in sorted(statistic.metrics - set(reported)):
+                if name in any_venues:
+                    rule = "must be reported on every venue asked about, and venue quote has no such metric"
+                    yield f"{where}: {name} {rule}"
+                else:
+                    yield f"{where}: unknown metric {name}{nearest(name, reported)}"
         for _, name in self.objective.settings:
             if name not in self.search:
                 yield f"maximize: {name} is not among the settings searched{nearest(name, self.search)}"
@@ -237,6 +245,12 @@ class Question(BaseModel):
                     yield f"{table}: {error}"
         if not faults:
             yield from self._check_ends(scenario)
+
+    def _venues(self, scenario: Scenario) -> tuple[Value, ...]:
+        """Return the venues of the paths that it asks about."""
+        axis = self.search.get("venue", self._robust_values.get("venue", ()))
+        # A range of venues is no setting's, and refused with its ends.
+        return axis if isinstance(axis, tuple) and axis else (scenario.venue,)
 
     def _check_ends(self, scenario: Scenario) -> Iterator[str]:
         """Yield what is wrong with an axis' value even where every other setting stays as it is."""

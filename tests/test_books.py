@@ -16,6 +16,8 @@ from test_live import run as drive
 
 import mcmm
 from mcmm import cli
+from mcmm.calibration.sampling import Sampler
+from mcmm.errors import StudyError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.session import Given
 
@@ -159,6 +161,43 @@ def test_a_joint_limit_is_calibrated() -> None:
     made = scenario(steps=12, market={"volatility": 0.15}, book={"activity": 0.1, "warmup_steps": 2})
     certificate = mcmm.calibrate(mcmm.Study(name="books", scenario=made, seed=1, calibrate=question))
     assert certificate.setting == {"portfolio.exposure_limit": 1.0}
+
+
+def test_a_limit_for_either_venue_is_read_off_each_venues_own_columns() -> None:
+    made = scenario(steps=30)
+    question = {
+        "maximize": "mean(cpi.pnl_settled)",
+        "constraint": [{"mean": "cpi.volume", "at_least": 1.0}],
+        "search": {"risk.inventory_limit": [100]},
+        "robust": {"venue": ["quote", "book"]},
+    }
+    for base in ("quote", "book"):
+        given = made.replace({"venue": base})
+        study = mcmm.Study(name="both", scenario=given, seed=3, calibrate=question)
+        assert study.calibrate is not None
+        sampler = Sampler(study.scenario, study.calibrate, 3, 1, lambda *_: None)
+        sampler.need([(100,)], 40, "paths")
+        for world, venue in enumerate(("quote", "book")):
+            paths = mcmm.simulate(made.replace({"venue": venue}), paths=40, seed=3).paths
+            for name in ("cpi.volume", "cpi.pnl_settled"):
+                assert sampler.lookup((100,), world, 40)(name).tolist() == paths[name].tolist()
+
+
+def test_a_question_of_a_books_metric_is_of_books_alone() -> None:
+    question = {
+        "maximize": "-risk.inventory_limit",
+        "constraint": [{"mean": "fed.refusals", "at_most": 5.0}],
+        "search": {"risk.inventory_limit": [100]},
+        "robust": {"venue": ["quote", "book"]},
+    }
+    with pytest.raises(StudyError) as caught:
+        mcmm.Study(name="both", scenario=scenario(), seed=1, calibrate=question)
+    assert "constraint[0]: fed.refusals must be reported on every venue asked about, and venue quote" in str(
+        caught.value
+    )
+    # What is asked about decides, not the venue of the scenario that is varied.
+    books = question | {"robust": {"venue": ["book"]}}
+    mcmm.Study(name="books", scenario=scenario().replace({"venue": "quote"}), seed=1, calibrate=books)
 
 
 def test_a_summary_says_whose_places_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,6 @@ class Sampler:
         self.paths_run = 0
         self._jobs, self._tell = jobs, tell
         self._metrics = _kept_metrics(question, scenario)
-        self._rows = [scenario.columns.index(name) for name in self._metrics]
         self._kept: dict[tuple[Key, int], FloatArray] = {}
         self._scenarios: dict[tuple[Key, int], Scenario | None] = {}
 
@@ -134,7 +133,9 @@ class Sampler:
     def _run(self, key: Key, world: int, first: int, count: int) -> FloatArray:
         scenario = self._scenario(key, world)
         assert scenario is not None
-        return run_rows(scenario, self.seed, first, count)[self._rows]
+        # Venues differ in what their paths report, and several markets' columns stand elsewhere then.
+        rows = [scenario.columns.index(name) for name in self._metrics]
+        return run_rows(scenario, self.seed, first, count)[rows]
 
     def paths_of(self, key: Key, world: int = 0) -> int:
         """Return how many paths of a setting there are."""

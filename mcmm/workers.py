@@ -31,6 +31,8 @@ MAX_JOBS = 1024
 
 # How long to wait for a cluster and its first worker, in seconds.
 _CONNECT = 30.0
+# How long to wait for a cluster's goodbye, in seconds.
+_LEAVE = 10.0
 # Without a result for so long, and for so many times what the longest task should take, something has gone.
 _SILENCE, _TIMES = 120.0, 20.0
 _KEPT = "what is finished is kept, run the sweep again to go on"
@@ -152,7 +154,7 @@ class Workers:
                     ray.init(self.scheduler, log_to_driver=False, logging_level="ERROR", **self._own_ray())
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"scheduler: ray cannot be reached: {_first_line(error)}") from None
-            self._stack.callback(ray.shutdown)
+            self._stack.callback(self._leave_ray)
         register_ray()
         try:
             theirs = ray.get(ray.remote(build).remote(), timeout=_CONNECT)
@@ -162,6 +164,12 @@ class Workers:
             raise InputError(f"scheduler: ray's workers cannot run mcmm: {_first_line(error)}") from None
         _check_build(theirs)
         self._stack.callback(self._drop_pool)
+
+    def _leave_ray(self) -> None:
+        import ray
+
+        with suppress(Exception):
+            _within(_LEAVE, ray.shutdown)
 
     def _own_ray(self) -> dict[str, Any]:
         """Return what a ray of our own is started with, which sends nobody statistics of its use."""
@@ -187,11 +195,18 @@ class Workers:
         if self.backend == "dask":
             self.count = self._count_dask(_CONNECT if patience is None else patience) or before
         elif self.backend == "ray":
-            import ray
-
-            cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+            cores = self._count_ray()
             self.count = cores if self.jobs == -1 else min(self.jobs, cores)
         return self.count != before
+
+    def _count_ray(self) -> int:
+        import ray
+
+        try:
+            # For a head that hangs ray waits for ever; where it is gone it ends this process after a minute.
+            return max(int(_within(_CONNECT, ray.cluster_resources).get("CPU", 1)), 1)
+        except (OSError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+            raise MCMMError(f"ray: does not answer ({_first_line(error)}); {_KEPT}") from None
 
     def _count_dask(self, patience: float) -> int:
         end = time.monotonic() + patience

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ import pytest
 from faults.processes import wait
 
 from mcmm import workers
-from mcmm.errors import InputError
+from mcmm.errors import InputError, MCMMError
 from mcmm.workers import Workers, WorkersLost
 
 
@@ -140,3 +141,25 @@ def test_workers_of_another_version_are_refused() -> None:
     with pytest.raises(InputError, match=r"its workers have mcmm 9\.9 and this is"):
         workers._check_build(theirs)
     workers._check_build(workers.build())
+
+
+def test_what_takes_too_long_is_left_to_itself() -> None:
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match="no answer within 0 s"):
+        workers._within(0.05, never.wait)
+    never.set()
+    assert workers._within(10.0, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        workers._within(10.0, lambda: 1 // 0)
+
+
+def test_a_head_of_rays_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    hung = SimpleNamespace(
+        cluster_resources=never.wait, exceptions=SimpleNamespace(RayError=type("RayError", (Exception,), {}))
+    )
+    monkeypatch.setitem(sys.modules, "ray", hung)
+    monkeypatch.setattr(workers, "_CONNECT", 0.05)
+    with pytest.raises(MCMMError, match=r"^ray: does not answer .*; what is finished is kept"):
+        Workers("ray", -1, None).refresh()
+    never.set()

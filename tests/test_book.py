@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import mcmm
+from mcmm._isa import core
 from mcmm.errors import InputError, ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.recorded import replay
@@ -205,6 +206,21 @@ def test_a_given_order_takes_what_rests_at_its_limit_or_better() -> None:
     trace = mcmm.simulate(made, paths=1, orders=pd.DataFrame(rows), trace_paths=1).trace
     assert trace["sold"].tolist() == [0, 6, 0, 0, 0]
     assert trace["bought"].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_an_order_waits_as_long_as_a_cancel_and_no_shipped_study_sweeps_both_as_two() -> None:
+    waits = [
+        mcmm.simulate(scenario(book=BOOK["book"] | {"place_latency": place, "cancel_latency": 3}), paths=20)
+        for place in (0, 3, 4)
+    ]
+    assert waits[0].values.tobytes() == waits[1].values.tobytes() != waits[2].values.tobytes()
+    points = mcmm.Study.load(Path(__file__).parents[1] / "sweeps" / "queue_position.toml").points()
+    late = points["book.place_latency"].combine(points["book.cancel_latency"], max)
+    assert not points.assign(**{"book.place_latency": late}).duplicated().any()
+
+
+def test_a_book_takes_less_than_it_may() -> None:
+    assert core.book_bytes() < 4096
 
 
 def test_a_tape_is_not_replayed_in_a_book(tmp_path: Path) -> None:

@@ -173,6 +173,30 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (checked.differences, checked.damaged) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("venues", "spreads", "told"),
+    [
+        (["quote", "book"], [0.02, 0.9], "Every other point is worse: none of the"),
+        (["quote", "book"], [0.02], "1 other point has no mean queue_steps_front, so nothing is said of it."),
+    ],
+)
+def test_a_point_without_a_books_metric_is_not_called_worse(
+    venues: list[str], spreads: list[float], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = mcmm.Study(
+        name="fronts",
+        scenario=scenario(),
+        paths=64,
+        seed=3,
+        objective="queue_steps_front.mean",
+        points={"axes": {"venue": venues, "quoting.base_spread": spreads}},
+    )
+    mcmm.report(mcmm.sweep(study, jobs=1))
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out
+    assert ("2 other points have no mean queue_steps_front" in out) == (len(spreads) == 2)
+
+
 def test_a_limit_is_calibrated_in_a_book() -> None:
     question = {
         "maximize": "risk.inventory_limit",

@@ -52,7 +52,7 @@ class Book(Table):
         "market order.",
     )
     place_latency: Annotated[int, Field(ge=0, le=32)] = setting(
-        0, "steps", "Steps until an order of the maker's is in the book; never before a cancel it replaces."
+        0, "steps", "Steps until an order of the maker's is in the book; cancel_latency if that is longer."
     )
     cancel_latency: Annotated[int, Field(ge=0, le=32)] = setting(
         0, "steps", "Steps until a cancel of the maker's reaches the book."

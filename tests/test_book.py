@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import mcmm
+from mcmm._isa import core
 from mcmm.errors import InputError, ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES
 from mcmm.recorded import replay
@@ -172,6 +173,30 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (checked.differences, checked.damaged) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("venues", "spreads", "told"),
+    [
+        (["quote", "book"], [0.02, 0.9], "Every other point is worse: none of the"),
+        (["quote", "book"], [0.02], "1 other point has no mean queue_steps_front, so nothing is said of it."),
+    ],
+)
+def test_a_point_without_a_books_metric_is_not_called_worse(
+    venues: list[str], spreads: list[float], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = mcmm.Study(
+        name="fronts",
+        scenario=scenario(),
+        paths=64,
+        seed=3,
+        objective="queue_steps_front.mean",
+        points={"axes": {"venue": venues, "quoting.base_spread": spreads}},
+    )
+    mcmm.report(mcmm.sweep(study, jobs=1))
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out
+    assert ("2 other points have no mean queue_steps_front" in out) == (len(spreads) == 2)
+
+
 def test_a_limit_is_calibrated_in_a_book() -> None:
     question = {
         "maximize": "risk.inventory_limit",
@@ -205,6 +230,21 @@ def test_a_given_order_takes_what_rests_at_its_limit_or_better() -> None:
     trace = mcmm.simulate(made, paths=1, orders=pd.DataFrame(rows), trace_paths=1).trace
     assert trace["sold"].tolist() == [0, 6, 0, 0, 0]
     assert trace["bought"].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_an_order_waits_as_long_as_a_cancel_and_no_shipped_study_sweeps_both_as_two() -> None:
+    waits = [
+        mcmm.simulate(scenario(book=BOOK["book"] | {"place_latency": place, "cancel_latency": 3}), paths=20)
+        for place in (0, 3, 4)
+    ]
+    assert waits[0].values.tobytes() == waits[1].values.tobytes() != waits[2].values.tobytes()
+    points = mcmm.Study.load(Path(__file__).parents[1] / "sweeps" / "queue_position.toml").points()
+    late = points["book.place_latency"].combine(points["book.cancel_latency"], max)
+    assert not points.assign(**{"book.place_latency": late}).duplicated().any()
+
+
+def test_a_book_takes_less_than_it_may() -> None:
+    assert core.book_bytes() < 4096
 
 
 def test_a_tape_is_not_replayed_in_a_book(tmp_path: Path) -> None:

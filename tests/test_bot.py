@@ -133,6 +133,14 @@ def test_in_an_order_book_they_agree_too() -> None:
     assert left.bid_size + left.ask_size == offered.bid_size + offered.ask_size - taken
 
 
+@pytest.mark.parametrize("name", test_book_oracle.MEASURED)
+def test_measured_scenarios_in_an_order_book(name: str) -> None:
+    """Queues and orders of hundreds of contracts, through snapshots of the whole book."""
+    scenario = test_book_oracle.measured(name).replace({"book.cancel_latency": 2})
+    fills = assert_same(scenario, 5, 7, restarts=(0, 30, 31))
+    assert sum(fill.size for fill in fills) > 200
+
+
 @pytest.mark.parametrize("markets", [0, 2])
 def test_orders_from_outside_meet_an_order_book_as_recorded_ones_do(markets: int) -> None:
     """Between the others' orders: at a limit, at any price, with fair values, through a restart."""

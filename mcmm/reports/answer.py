@@ -104,6 +104,17 @@ def _tied_sentence(findings: Findings, best: int) -> str:
     others = len(findings.order) - 1
     if others == 0:
         return "The study has this one point, so there is nothing to compare it with."
+    without = int(np.isnan(findings.shortfall).sum())
+    if not without:
+        return _compared(findings, best, others)
+    # What only a book reports, say, of points on a quote.
+    have, them = ("s have", "them") if without > 1 else (" has", "it")
+    none = f"{without:,} other point{have} no {describe(findings.objective)}, so nothing is said of {them}."
+    return none if without == others else f"{_compared(findings, best, others - without)} {none}"
+
+
+def _compared(findings: Findings, best: int, others: int) -> str:
+    """Say how the best compares with the others that have the objective."""
     if findings.method == "none" or findings.paths < 2:
         return f"The {describe(findings.objective)} has no standard error here, so no difference is judged."
     paired = (

@@ -137,7 +137,8 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         notes.append(
             "Places, as a step begins: "
             + "; ".join(f"{name}, {where}" for name, where in PLACES.items())
-            + ". Filled: contracts, of an order there; ¢: their mark-out after 10 steps."
+            + ". Filled: contracts, of an order there; ¢: their mark-out after 10 steps, 0 in a path's "
+            + "last 9."
         )
     if constant:
         notes.append(f"The same on every path: {_constants(constant)}.")

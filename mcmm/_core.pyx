@@ -25,7 +25,8 @@ from mcmm.kernel cimport fair, single, special
 from mcmm.kernel.close_lanes cimport (
     AVERAGE_SPREAD, BREAKER_OVERSHOOT, DELAY_COST, EXPOSURE_LIMIT_STEPS, FINAL_MID, FINAL_PROBABILITY, HALT_REASON,
     HALT_STEP, MAX_DRAWDOWN, MAX_DRAWDOWN_FAIR, MAX_EXPOSURE, MAX_INVENTORY, OUTCOME_, QUOTED_FRACTION,
-    REALISED_OVERSHOOT, ROWS, TRIPS, UNWINDING_COST, kept, open_lanes, resolve, tell_books, tell_quotes, tell_trips,
+    REALISED_OVERSHOOT, ROWS, TRIPS, UNWINDING_COST, count_to_halt, kept, open_lanes, resolve, tell_books, tell_quotes,
+    tell_trips,
 )
 from mcmm.kernel.custom_lanes cimport open_state
 from mcmm.kernel.draw_lanes cimport draw
@@ -186,6 +187,8 @@ cdef void close_block(
         resolve(b)
         if b.portfolio != NULL and b.portfolio.settings.correlated and s.flow != REPLAY and s.resolution_step > s.steps:
             join_outcomes(b, s)
+    if s.halts_takers:
+        count_to_halt(b, s)
     tell_books(b, s, told)
     tell_quotes(b, s, told)
     tell_trips(b, s, told)

@@ -224,6 +224,16 @@ def _market_plan(
         fills_at_once = flow.model == "takers" and quoting.policy != "lmsr" and not (keeps_quotes or in_book)
         fills_at_once = fills_at_once and (flow.informed_know == "probability" or not flow.informed_fraction)
     marks_plainly = fees.maker_rate == 0.0 and not (has_breaker and risk.breaker_action == "flatten")
+    marks_at_once = (
+        marks_plainly
+        and has_breaker
+        and not (has_loss_limit or has_volume_limit)
+        and risk.exposure_limit == math.inf
+        and risk.mark == "mid"
+        and risk.drawdown_baseline == "peak"
+        and risk.breaker_action == "halt"
+        and quoting.policy != "custom"
+    )
     fields: dict[str, float] = {
         "steps": steps,
         "labels": labels,
@@ -325,14 +335,13 @@ def _market_plan(
         "quotes_at_once": quotes_at_once,
         "fills_at_once": fills_at_once,
         "marks_plainly": marks_plainly,
-        "marks_at_once": marks_plainly
-        and has_breaker
-        and not (has_loss_limit or has_volume_limit)
-        and risk.exposure_limit == math.inf
-        and risk.mark == "mid"
-        and risk.drawdown_baseline == "peak"
-        and risk.breaker_action == "halt"
-        and quoting.policy != "custom",
+        "marks_at_once": marks_at_once,
+        "halts_takers": quotes_at_once
+        and fills_at_once
+        and marks_at_once
+        and not (may_trip or has_outages or turns(day, steps))
+        and flow.model == "takers"
+        and flow.clustering == flow.news_excitation == flow.herding == 0.0,
         "walks_at_once": market.news_rate == 0.0 and not (day.news or day.volatility),
         "stays_revised": not (has_outages or day.pauses or risk.breaker_action == "pause"),
         "venue_paused": False,

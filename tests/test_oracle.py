@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import cases
+import numpy as np
 import oracle
 import oracle_numbers as numbers
 import pandas as pd
@@ -223,6 +224,25 @@ def test_the_panel(name: str) -> None:
 def test_long_paths(name: str) -> None:
     scenario = mcmm.Scenario.from_dict({**panel.SCENARIOS[name], "market": {}, "steps": 5_000})
     assert len(compare(cases.Case(scenario, 3, 0, (0, 65)))) > 5
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {},
+        {"quoting": {"imbalance_shade": 0.0}, "flow": {"informed_fraction": 0.0}},
+        {"quoting": {"imbalance_window": 1, "inventory_shade": 0.002}},
+        {"quoting": {"imbalance_window": 3}, "risk": {"inventory_limit": math.inf}},
+    ],
+)
+def test_halts_where_every_phase_is_one_pass(tables: dict[str, Any]) -> None:
+    """Without fees, news, a schedule or herding all phases are taken at once, and a halt stops the takers."""
+    risk = {"drawdown_limit": 0.4} | tables.get("risk", {})
+    scenario = mcmm.Scenario.from_dict({"steps": 400, **tables, "risk": risk})
+    halted = mcmm.simulate(scenario, paths=64, seed=2).values[NAMES.index("halt_step")]
+    assert 20 < (halted >= 0).sum() < 64
+    lanes = [*np.flatnonzero(halted >= 0)[:3], *np.flatnonzero(halted < 0)[:1]]
+    assert "drawdown halt" in compare(cases.Case(scenario, 2, 0, tuple(int(lane) for lane in lanes)))
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ numbers, branch-free, so that it compiles to vector code. Settings are read into
 that a store changes them.
 """
 from libc.math cimport NAN
+from libc.stdint cimport int32_t
 
 from mcmm.kernel.fair cimport logit_drift
 from mcmm.kernel.fills cimport inventory_pnl, spread_pnl
 from mcmm.kernel.random cimport happens
 from mcmm.kernel.risk cimport allowed_drawdown
 from mcmm.kernel.state cimport (
-    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, GLOSTEN_MILGROM, LANES, PAUSE, THRESHOLD, Block, Settings,
+    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, GLOSTEN_MILGROM, HALTED_SPREAD, LANES, PAUSE, THRESHOLD, Block, Settings,
 )
 
 # As mcmm.metrics.NAMES, in this order.
@@ -32,6 +33,7 @@ cdef inline void open_lanes(Block* b, const Settings* s) noexcept nogil:
     cdef double belief = s.initial_belief if s.policy == GLOSTEN_MILGROM else 0.0
     cdef double ramp = s.ramp_steps, excitation = s.excitation_start, variance = s.variance
     cdef double allowed = allowed_drawdown(s.drawdown_limit)
+    cdef int32_t arrives = s.arrival_bound
     for i in range(LANES):
         b.outcome[i] = 1.0 if happens(b.u_side[0][i], first) else 0.0
         b.probability[i] = p
@@ -45,6 +47,8 @@ cdef inline void open_lanes(Block* b, const Settings* s) noexcept nogil:
         b.overshoot[i] = NAN
         b.derived[DRIFT][i] = logit_drift(b.outcome[i], variance)
         b.derived[ALLOWED][i] = allowed
+        b.derived[HALTED_SPREAD][i] = 0.0
+        b.arrival_bound[i] = arrives
 
 
 cdef inline void resolve(Block* b) noexcept nogil:
@@ -52,6 +56,15 @@ cdef inline void resolve(Block* b) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(LANES):
         b.outcome[i] = 1.0 if happens(b.u_side[0][i], b.probability[i]) else 0.0
+
+
+cdef inline void count_to_halt(Block* b, const Settings* s) noexcept nogil:
+    """What a maker that nothing but a halt stops has quoted: up to it, the step in which it tripped included."""
+    cdef Py_ssize_t i
+    cdef double steps = s.steps
+    for i in range(LANES):
+        b.quoted[i] = b.halt_step[i] + 1.0 if b.halted[i] > 0.0 else steps
+        b.spread_sum[i] = b.derived[HALTED_SPREAD][i] if b.halted[i] > 0.0 else b.spread_sum[i]
 
 
 cdef inline const double* kept(const Block* b, Py_ssize_t row) noexcept nogil:

@@ -13,7 +13,7 @@ from mcmm.kernel.risk cimport drawdown_from, exposure_at, highest_exposure, pnl_
 from mcmm.kernel.single cimport single_logistic
 from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum, unknown
 from mcmm.kernel.state cimport (
-    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows,
+    ALLOWED, DRAWDOWN, DRIFT, FLATTEN, HALTED_SPREAD, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows,
 )
 
 
@@ -261,6 +261,7 @@ cdef inline void trip(Block* b, const Settings* s, Py_ssize_t step) noexcept nog
         b.trips[i] += b.tripped[i]
         b.halted[i] = maximum(b.halted[i], b.tripped[i] * halts)
         b.derived[ALLOWED][i] = INFINITY if b.halted[i] > 0.0 else b.derived[ALLOWED][i]
+        b.derived[HALTED_SPREAD][i] = b.spread_sum[i] if b.tripped[i] > 0.0 else b.derived[HALTED_SPREAD][i]
         b.unwind[i] = b.tripped[i] * flattens
         b.pause[i] = pauses if b.tripped[i] > 0.0 else b.pause[i]
         b.reference[i] = b.marked[i] if b.tripped[i] * pauses > 0.0 else b.reference[i]

@@ -18,6 +18,7 @@ cdef enum:
 cdef enum:
     DRIFT                           # of the logit walk
     ALLOWED                         # the largest drawdown that does not trip a breaker; infinite once one has
+    HALTED_SPREAD                   # spread_sum as of the halt
     DERIVED
 
 cdef enum Process:
@@ -114,6 +115,7 @@ cdef struct Settings:
     # what lets phases be taken in one pass: quoting, a taker's fill, and marks
     bint quotes_at_once, fills_at_once, marks_at_once, marks_plainly
     bint stays_revised              # who may quote changes only where a breaker trips
+    bint halts_takers               # only a halt stops the maker, and then the takers: the quote may go on, unseen
     bint walks_at_once              # the fair value walks as the draws alone say, and no setting of it changes
     double inventory_limit, per_limit, exposure_limit, exposure_soft, passive_multiplier
     double drawdown_limit, loss_limit, volume_limit
@@ -285,6 +287,7 @@ cdef struct Block:
     uint32_t begun[4 * LANES]       # what all draws of a path have in common (ars.h)
     # rows of phases in one pass alone: no bot, which takes none, has them in its state
     double derived[DERIVED][LANES]
+    int32_t arrival_bound[LANES]    # NEVER where the maker has halted
     Portfolio* portfolio            # NULL: the only market
     bint revised                    # who may quote may have changed since the last step
 

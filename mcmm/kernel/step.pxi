@@ -29,8 +29,8 @@ from mcmm.kernel.state cimport (
     LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
-    arrive, charge, deter, excite, fill, fill_at_cost, fill_both, follow_order, follow_side, hit, learn, learn_at_once,
-    match, remember, reprice, shade, take_bought, take_hits, take_sold, trade_at_once, use_up,
+    arrive, charge, deter, excite, fill, fill_at_cost, fill_both, follow_order, follow_side, halt_takers, hit,
+    learn, learn_at_once, match, remember, reprice, shade, take_bought, take_hits, take_sold, trade_at_once, use_up,
 )
 
 
@@ -100,6 +100,8 @@ cdef void begin(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
         resume(b)
     if s.action == FLATTEN:
         unwind(b, s)
+    if s.halts_takers:
+        halt_takers(b, s)
 
 
 cdef void place(Block* b, const Settings* s, bint reserved) noexcept nogil:
@@ -162,17 +164,18 @@ cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, P
 cdef bint quote_all_at_once(Block* b, const Settings* s) noexcept nogil:
     """Whether some lane has reached the inventory limit."""
     cdef bint divided = s.imbalance_shade == 0.0 and s.inventory_shade == 0.0, reached
-    if s.has_inventory_limit and s.may_stop and divided:
+    cdef bint gated = s.may_stop and not s.halts_takers
+    if s.has_inventory_limit and gated and divided:
         reached = quote_at_once(b, s, True, True, True)
-    elif s.has_inventory_limit and s.may_stop:
+    elif s.has_inventory_limit and gated:
         reached = quote_at_once(b, s, True, True, False)
     elif s.has_inventory_limit and divided:
         reached = quote_at_once(b, s, True, False, True)
     elif s.has_inventory_limit:
         reached = quote_at_once(b, s, True, False, False)
-    elif s.may_stop and divided:
+    elif gated and divided:
         reached = quote_at_once(b, s, False, True, True)
-    elif s.may_stop:
+    elif gated:
         reached = quote_at_once(b, s, False, True, False)
     elif divided:
         reached = quote_at_once(b, s, False, False, True)
@@ -299,13 +302,15 @@ cdef void meet_taker(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     if excites:
         excite(b, s, k)
     if excites and s.has_herding:
-        arrive(b, s, k, True, True)
+        arrive(b, s, k, True, True, False)
     elif excites:
-        arrive(b, s, k, True, False)
+        arrive(b, s, k, True, False, False)
     elif s.has_herding:
-        arrive(b, s, k, False, True)
+        arrive(b, s, k, False, True, False)
+    elif s.halts_takers:
+        arrive(b, s, k, False, False, True)
     else:
-        arrive(b, s, k, False, False)
+        arrive(b, s, k, False, False, False)
     if s.has_herding and s.knows_outcome:
         follow_side(b, s, True)
     elif s.has_herding:

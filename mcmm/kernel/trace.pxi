@@ -5,9 +5,14 @@ cdef enum:
     T_FEES, T_PNL, T_PNL_FAIR, T_DRAWDOWN, T_HALTED, COLUMNS
 
 
+cdef inline double size_of(const Block* b, const Settings* s, double size, Py_ssize_t lane) noexcept nogil:
+    """A quoted size: none where a halt keeps the takers away and the quote itself goes on."""
+    return size * b.quoting[lane] if s.halts_takers else size
+
+
 cdef inline double price_of(const Block* b, const Settings* s, double quoted, Py_ssize_t lane) noexcept nogil:
     """A quoted price in dollars; NaN where neither side is quoted."""
-    if not b.quoting[lane] + b.bid_size[lane] + b.ask_size[lane] > 0.0:
+    if not b.quoting[lane] + size_of(b, s, b.bid_size[lane], lane) + size_of(b, s, b.ask_size[lane], lane) > 0.0:
         return NAN
     return quoted / s.ticks if s.grid else quoted
 
@@ -21,8 +26,8 @@ cdef void trace_quote(const Block* b, const Settings* s, double* row, Py_ssize_t
     row[T_MID] = b.mid[lane]
     row[T_BID] = price_of(b, s, b.bid[lane], lane)
     row[T_ASK] = price_of(b, s, b.ask[lane], lane)
-    row[T_BID_SIZE] = b.bid_size[lane]
-    row[T_ASK_SIZE] = b.ask_size[lane]
+    row[T_BID_SIZE] = size_of(b, s, b.bid_size[lane], lane)
+    row[T_ASK_SIZE] = size_of(b, s, b.ask_size[lane], lane)
     row[T_QUOTING] = b.quoting[lane]
 
 

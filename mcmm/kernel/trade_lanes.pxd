@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t
 
 from mcmm.kernel.fills cimport maker_fee
 from mcmm.kernel.quoting cimport cost_of, defence, imbalance_of, marginal_price, mid_move, posterior_after
-from mcmm.kernel.random cimport happens, happens_in_single
+from mcmm.kernel.random cimport NEVER, happens, happens_in_single
 from mcmm.kernel.single cimport single_exponential
 from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign, unknown
 from mcmm.kernel.state cimport LANES, Block, Settings
@@ -28,15 +28,27 @@ cdef inline void excite(Block* b, const Settings* s, Py_ssize_t k) noexcept nogi
         b.work_single[i] = <float>1.0 if arrived else <float>0.0
 
 
-cdef inline void arrive(Block* b, const Settings* s, Py_ssize_t k, bint excites, bint herds) noexcept nogil:
-    """Who comes, and what the uninformed want."""
+cdef inline void halt_takers(Block* b, const Settings* s) noexcept nogil:
+    """Nobody comes where the maker may not quote: its quote need not be taken back."""
+    cdef Py_ssize_t i
+    cdef int32_t bound = s.arrival_bound
+    for i in range(LANES):
+        b.arrival_bound[i] = bound if b.quoting[i] != 0.0 else <int32_t>NEVER
+
+
+cdef inline void arrive(
+    Block* b, const Settings* s, Py_ssize_t k, bint excites, bint herds, bint halts
+) noexcept nogil:
+    """Who comes, and what the uninformed want; halts: nobody where the maker has halted."""
     cdef Py_ssize_t i
     cdef int32_t bound = s.arrival_bound, share = s.informed_bound, herding = s.herding_bound
     cdef int32_t buys = s.noise_buy_bound
     cdef float size, own
     cdef bint arrived, informed
     for i in range(LANES):
-        arrived = b.work_single[i] != <float>0.0 if excites else b.u_arrival[k][i] <= bound
+        arrived = b.work_single[i] != <float>0.0 if excites else b.u_arrival[k][i] <= (
+            b.arrival_bound[i] if halts else bound
+        )
         informed = b.u_informed[k][i] <= share
         if herds:
             own = noise_side(b.last_side[i], b.u_herd[k][i] <= herding, b.u_side[k][i] <= buys)

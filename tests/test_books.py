@@ -145,7 +145,9 @@ def test_a_sweep_of_one_markets_latency_and_of_venues(
     page = tmp_path / "report.html"
     mcmm.report(result, html=page)
     assert "Orders of both markets together" in page.read_text("utf-8")
-    assert "mark-outs; both markets together" in " ".join(capsys.readouterr().out.split())
+    assert "mark-outs, with standard errors; both markets together" in " ".join(
+        capsys.readouterr().out.split()
+    )
     checked = mcmm.verify(tmp_path / "run")
     assert (checked.differences, checked.damaged) == ((), ())
 

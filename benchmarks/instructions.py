@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["KINDS", "LIMITS", "Instruction", "disassemble", "fewest_cycles", "kinds"]
+__all__ = ["KINDS", "LIMITS", "Instruction", "disassemble", "fewest_cycles", "kinds", "limits_of"]
 
 # The last: divisions and roots in single precision, which take a third and less, and set no limit here.
 KINDS = ("instructions", "arithmetic", "loads", "stores", "divisions", "roots", "in single")
 
-# Of each kind a cycle at most, on vectors of 512 bits: Zen 5, on which the tables were made. Golden Cove has
-# 6 instructions and 2 of arithmetic.
-LIMITS = {"instructions": 8.0, "arithmetic": 4.0, "loads": 2.0, "stores": 1.0}
+# Of each kind a cycle at most, on vectors of 512 bits, by who made the processor: Zen 5 and Golden Cove.
+LIMITS = {
+    "AuthenticAMD": {"instructions": 8.0, "arithmetic": 4.0, "loads": 2.0, "stores": 1.0},
+    "GenuineIntel": {"instructions": 6.0, "arithmetic": 2.0, "loads": 2.0, "stores": 1.0},
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ def kinds(one: Instruction) -> list[str]:
     return found
 
 
-def fewest_cycles(executed: Mapping[str, float], division: float, root: float) -> tuple[float, str]:
+def limits_of(maker: str) -> dict[str, float]:
+    """The limits of a maker's processors; of those that are not known here, the widest."""
+    return LIMITS.get(maker, LIMITS["AuthenticAMD"])
+
+
+def fewest_cycles(
+    executed: Mapping[str, float], division: float, root: float, limits: Mapping[str, float]
+) -> tuple[float, str]:
     """The least number of cycles for these counts, and what sets it."""
-    cycles = {kind: executed.get(kind, 0.0) / limit for kind, limit in LIMITS.items()}
+    cycles = {kind: executed.get(kind, 0.0) / limit for kind, limit in limits.items()}
     cycles["divider"] = executed.get("divisions", 0.0) * division + executed.get("roots", 0.0) * root
     limit = max(cycles, key=lambda kind: cycles[kind])
     return cycles[limit], limit if cycles[limit] > 0 else ""

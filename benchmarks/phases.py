@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.instructions import KINDS, LIMITS, disassemble, fewest_cycles, kinds
-from benchmarks.timing import table
+from benchmarks.instructions import KINDS, disassemble, fewest_cycles, kinds, limits_of
+from benchmarks.timing import processor_says, table
 
 __all__ = ["Loop", "instrument", "phase_tables"]
 
@@ -284,8 +284,9 @@ def loops_of(result: dict[str, Any], phases: list[str], loops: list[str]) -> lis
         one = found.setdefault((phase, loop), Loop(phases[phase], loops[loop]))
         for kind in kinds(instruction):
             one.executed[kind] += count
+    limits = limits_of(processor_says("vendor_id"))
     for one in found.values():
-        one.fewest, one.limit = fewest_cycles(one.executed, processor["divide"], processor["root"])
+        one.fewest, one.limit = fewest_cycles(one.executed, processor["divide"], processor["root"], limits)
     order = {name: index for index, name in enumerate(loops)}
     return sorted(found.values(), key=lambda one: (phases.index(one.phase), order[one.name] or len(order)))
 
@@ -350,7 +351,7 @@ def phase_tables(names: Sequence[str], paths: int = 512, rounds: int = 31) -> li
 
 
 def _explained(processor: dict[str, float], isa: str) -> str:
-    limits = ", ".join(f"{limit:g} {kind}" for kind, limit in LIMITS.items())
+    limits = ", ".join(f"{limit:g} {kind}" for kind, limit in limits_of(processor_says("vendor_id")).items())
     speeds = (
         f"{limits} a cycle, {processor['divide']:.1f} cycles for a vector's division and "
         f"{processor['root']:.1f} for its square root (measured)"

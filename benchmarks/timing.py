@@ -24,6 +24,7 @@ __all__ = [
     "interleave",
     "measured",
     "per_path_step",
+    "processor_says",
     "ratio",
     "table",
     "target_table",
@@ -112,11 +113,16 @@ def target_table(targets: Sequence[Target]) -> str:
 
 def machine() -> str:
     """The processor's name."""
+    return processor_says("model name") or platform.processor() or platform.machine()
+
+
+def processor_says(name: str) -> str:
+    """What Linux knows of the processor under that name; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(name))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""
 
 
 def circumstances(rounds: int, paths: int) -> str:

@@ -16,10 +16,10 @@ def main(examples: int) -> None:
     hypothesis.settings.register_profile("few", derandomize=True, deadline=None, database=None)
     hypothesis.settings.load_profile("few")
     for regimes, replay in ((cases.REGIMES, False), (cases.REPLAY_REGIMES, True)):
-        acted, scenarios = test_oracle.compare_generated(regimes, replay, examples)
+        scenarios = test_oracle.compare_generated(regimes, replay, examples, wanted=())
         if scenarios < len(regimes):
             raise SystemExit(f"error: {scenarios} scenarios of {len(regimes)} regimes")
-        print(f"{scenarios} scenarios, {len(acted)} kinds of event: core and oracle are the same")
+        print(f"{scenarios} scenarios: core and oracle are the same")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any
 
 import cases
 import oracle_portfolio
-import pandas as pd
 import panel
 import pytest
 import test_book_oracle
@@ -18,9 +17,8 @@ from cases import PATHS, one_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bot import assert_same as assert_bot_is_simulation
-from test_oracle import same
+from test_portfolio_oracle import told_alike
 
-import mcmm
 from mcmm.metrics import PLACES
 from mcmm.scenario import Scenario
 
@@ -81,21 +79,8 @@ def compare(
     orders: list[dict[str, Any]] | None = None,
 ) -> set[str]:
     """Assert that core and oracle agree, step by step and market by market; return what came about."""
-    frame = None if orders is None else pd.DataFrame(orders)
-    core = mcmm.simulate(
-        scenario, paths=PATHS, seed=seed, first_path=first_path, trace_paths=PATHS, orders=frame
-    )
-    assert core.trace_values is not None
     came_about: set[str] = set()
-    for lane in lanes:
-        told = oracle_portfolio.simulate(scenario, seed, first_path + lane, orders)
-        for place, (market, rows) in enumerate(told.rows.items()):
-            for t, row in enumerate(rows):
-                ours = {name: float(core.trace_values[name][lane, place, t]) for name in row}
-                assert same(ours, row) == {}, f"path {first_path + lane}, market {market}, step {t}"
-        assert tuple(told.metrics) == scenario.columns
-        ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
-        assert same(ours, told.metrics) == {}, f"path {first_path + lane}: core and oracle"
+    for told in told_alike(scenario, seed, first_path, lanes, orders, PATHS):
         keep_the_rules(scenario, told.metrics)
         came_about |= told.acted | happened(scenario, told)
     return came_about

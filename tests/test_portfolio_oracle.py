@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cases
@@ -109,16 +109,30 @@ def compare(
     scenario: Scenario, seed: int, first_path: int, lanes: Sequence[int], orders: list[dict[str, Any]] | None
 ) -> set[str]:
     """Assert that core and oracle agree on some of a run's paths; return what came about."""
+    came_about: set[str] = set()
+    for told in told_alike(scenario, seed, first_path, lanes, orders, cases.PATHS):
+        came_about |= told.acted | happened(scenario, told.metrics, orders is not None)
+    return came_about
+
+
+def told_alike(
+    scenario: Scenario,
+    seed: int,
+    first_path: int,
+    lanes: Sequence[int],
+    orders: list[dict[str, Any]] | None,
+    paths: int,
+) -> Iterator[oracle_portfolio.Result]:
+    """Yield what the oracle says of some of so many paths, step by step and market by market as the core."""
     core = mcmm.simulate(
         scenario,
-        paths=cases.PATHS,
+        paths=paths,
         seed=seed,
         first_path=first_path,
-        trace_paths=cases.PATHS,
+        trace_paths=paths,
         orders=None if orders is None else pd.DataFrame(orders),
     )
     assert core.trace_values is not None
-    came_about: set[str] = set()
     for lane in lanes:
         told = oracle_portfolio.simulate(scenario, seed, first_path + lane, orders)
         for place, (market, rows) in enumerate(told.rows.items()):
@@ -128,8 +142,7 @@ def compare(
         assert tuple(told.metrics) == scenario.columns
         ours = dict(zip(scenario.columns, core.values[:, lane].tolist(), strict=True))
         assert same(ours, told.metrics) == {}, f"path {first_path + lane}: core and oracle"
-        came_about |= told.acted | happened(scenario, told.metrics, orders is not None)
-    return came_about
+        yield told
 
 
 def happened(scenario: Scenario, m: dict[str, float], replayed: bool) -> set[str]:

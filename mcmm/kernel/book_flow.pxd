@@ -1,5 +1,5 @@
 """Who acts on the order book: model.md section 11. The zero-intelligence flow, takers, and the maker's two orders."""
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 
 from mcmm.kernel.book cimport (
     ASK, BID, BOOK_PAD, Book, BookSettings, Decision, at_least, at_most, cancel_rate_of, cancelled_tick,
@@ -68,7 +68,7 @@ cdef inline void place_order(
     if (tick >= b.best[ASK]) if side == BID else (tick <= b.best[BID]):
         b.refusals += 1.0
         return
-    b.order[side].tick = tick
+    b.order[side].tick = <int16_t>tick
     b.order[side].size = wanted
     b.order[side].ahead = b.volume[BOOK_PAD + tick]
     occupy(b, side, tick)

@@ -2,8 +2,8 @@
 
 Interleaved in one process: the draws of the bot's steps alone, as the core makes them; the whole of it; the
 default scenario; the vectorised Numba peer. Beside them what the arithmetic comes to if it were written for
-that scenario alone and nothing ever waited: the vector operations that model.md leaves no choice about, counted
-by hand below, two a cycle.
+that scenario alone and nothing ever waited: the vector operations that model.md leaves no choice about,
+counted by hand below, two a cycle.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,46 @@ def test_a_scheduler_that_hangs_is_told_and_not_waited_for(
     cluster.scheduler.send_signal(signal.SIGCONT)
     result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
     assert result.summary.equals(reference.summary)
+
+
+@pytest.mark.parametrize("hung", [1, 2])
+def test_workers_that_hang_are_not_waited_for(
+    tmp_path: Path,
+    cluster: Cluster,
+    reference: SweepResult,
+    monkeypatch: pytest.MonkeyPatch,
+    hung: int,
+) -> None:
+    """A stopped worker keeps its connections, so the scheduler counts it and gives it tasks for minutes.
+
+    One of two costs the sweep its tasks, time and again, while the other one gets on; both end it.
+    """
+    monkeypatch.setattr(workers, "_SILENCE", 2.0)
+    monkeypatch.setattr(workers, "_TIMES", 1.0)
+    both = [cluster.add_worker(), cluster.add_worker()]
+    cluster.wait_for_workers(2)
+    stopped: list[float] = []
+
+    def progress(done: int, total: int) -> None:
+        if done > 0.6 * total and not stopped:
+            for worker in both[:hung]:
+                worker.send_signal(signal.SIGSTOP)
+            stopped.append(time.monotonic())
+
+    run = tmp_path / "run"
+
+    def swept() -> SweepResult:
+        return sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=progress)
+
+    if hung == 2:
+        told = r"no worker was heard of for \d s, 3 times in a row, .*; what is finished is kept"
+        with pytest.raises(MCMMError, match=told):
+            swept()
+        assert time.monotonic() - stopped[0] < 15.0
+        for worker in both:
+            worker.send_signal(signal.SIGCONT)
+    assert swept().summary.equals(reference.summary)
+    assert len(stopped) == 1
 
 
 def test_an_address_that_is_none_is_told() -> None:

@@ -35,7 +35,7 @@ from mcmm.study import Study, summary_columns
 from mcmm.summaries import summaries_of
 from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
 from mcmm.venue import work
-from mcmm.workers import BACKENDS, Workers, WorkersLost
+from mcmm.workers import BACKENDS, KEPT, Workers, WorkersLost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,10 +284,7 @@ class _Sweep:
                 except WorkersLost as error:
                     deaths = 1 if self.done > before else deaths + 1
                     if deaths == _DEATHS:
-                        raise MCMMError(
-                            f"{error}, {deaths} times in a row, often for want of memory; what is "
-                            "finished is kept, run the sweep again with fewer jobs to go on"
-                        ) from error
+                        raise MCMMError(f"{error}, {deaths} times in a row; {KEPT}") from error
                 self.workers.refresh()
 
     def _hand_out(self) -> None:

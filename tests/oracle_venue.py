@@ -34,7 +34,8 @@ class BookPath(Path):
         self.lagged = scenario.market.initial_probability
         self.decisions: list[dict[int, tuple[int, int]]] = []
         self.refusals = 0
-        self.queue = {name: dict.fromkeys(PLACES, 0.0) for name in ("steps", "fills", "value")}
+        self.began: list[tuple[int, str]] = []  # step and place of each order, as trading begins
+        self.value = dict.fromkeys(PLACES, 0.0)
         self.filled: list[tuple[int, int, int, int, str]] = []  # step, side, contracts, tick, place
         self.markouts = {h: [0.0, 0] for h in HORIZONS}
         self.flow.open()
@@ -50,7 +51,7 @@ class BookPath(Path):
             self.make_quote(t)
         self.decide()
         self.send(t)
-        places = self.places()
+        places = self.places(t)
         row = self.what_rests(quoting)
         takers = self.order_fills if self.scenario.flow.model == "replay" else self.taker_fills
         fills = [*self.flow_fills(t), *takers(t)]
@@ -107,14 +108,14 @@ class BookPath(Path):
         self.book.cut(side, 0)
         self.book.join(side, tick, wanted, makers=True)
 
-    def places(self) -> dict[int, str]:
+    def places(self, t: int) -> dict[int, str]:
         places = {}
         q = min(self.scenario.quoting.quote_size, 2**20)
         for side in SIDES:
             if self.book.makers(side) is not None:
                 ahead = self.book.ahead(side)
                 places[side] = PLACES[(ahead > 0) + (ahead > q) + (ahead > 4 * q)]
-                self.queue["steps"][places[side]] += 1
+                self.began.append((t, places[side]))
         return places
 
     def what_rests(self, quoting: bool) -> dict[str, float]:
@@ -202,7 +203,6 @@ class BookPath(Path):
         self.window[-1] = signed + v, total + abs(v)
         if self.learns:
             self.shade_mid(v)
-        self.queue["fills"][places[side]] += abs(v)
         self.filled.append((t, side, abs(v), tick, places[side]))
         self.note("stale order filled", self.decided(t)[side] != (tick, self.decided(t)[side][1]))
 
@@ -223,14 +223,25 @@ class BookPath(Path):
                     self.markouts[horizon][0] += contracts * gain
                     self.markouts[horizon][1] += contracts
                     if horizon == 10:
-                        self.queue["value"][place] += contracts * gain
+                        self.value[place] += contracts * gain
+
+    def by_place(self) -> dict[str, float]:
+        """Steps, contracts and what they are worth, of the steps that can be marked 10 steps later."""
+        marked = self.scenario.steps - 10
+        steps = {place: sum(at == place and step <= marked for step, at in self.began) for place in PLACES}
+        fills = {
+            place: sum(size for step, _, size, _, at in self.filled if at == place and step <= marked)
+            for place in PLACES
+        }
+        told = {"steps": steps, "fills": fills, "value": self.value}
+        return {f"queue_{name}_{place}": of[place] for name, of in told.items() for place in PLACES}
 
     def metrics(self) -> dict[str, float]:
         return {
             **super().metrics(),
             "book_events": self.flow.events,
             "refusals": self.refusals,
-            **{f"queue_{name}_{place}": of[place] for name, of in self.queue.items() for place in PLACES},
+            **self.by_place(),
             **{f"markout_{h}": self.markouts[h][0] for h in HORIZONS},
             **{f"markout_volume_{h}": self.markouts[h][1] for h in HORIZONS},
         }

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import mcmm
 from mcmm._isa import core
 from mcmm.errors import InputError, ScenarioError
-from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.metrics import BOOK_NAMES, NAMES, PLACES
 from mcmm.recorded import replay
 from mcmm.reports import numbers
 from mcmm.reports.layout import figures
+from mcmm.reports.one_run import print_simulation
 from mcmm.tape import read_tape
 
 BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
@@ -163,6 +165,7 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = page.read_text("utf-8")
     assert 'id="queue-table"' in text
     assert '<a href="#queue">' in text
+    assert "last 9, whose fills cannot be marked so." in text
     assert "venues book and quote" in capsys.readouterr().out
     steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
     ratio, error = result.ratio("queue_fills_near", "queue_steps_near").iloc[2]
@@ -230,6 +233,26 @@ def test_a_given_order_takes_what_rests_at_its_limit_or_better() -> None:
     trace = mcmm.simulate(made, paths=1, orders=pd.DataFrame(rows), trace_paths=1).trace
     assert trace["sold"].tolist() == [0, 6, 0, 0, 0]
     assert trace["bought"].tolist() == [0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("steps", "counted", "filled"), [(12, 6, 6), (11, 4, 4), (10, 2, 0), (9, 0, 0)])
+def test_places_are_told_of_the_steps_that_can_be_marked(
+    steps: int, counted: int, filled: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: two orders a step; four contracts filled in step 1, two in step 2, behind three of others."""
+    quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
+    made = scenario(steps=steps, quoting={**MAKER, "quote_size": 9}, book=quiet)
+    rows = pd.DataFrame({"step": [1, 2], "side": [1, 1], "size": [7, 2]})
+    run = mcmm.simulate(made, paths=1, orders=rows)
+    path = run.paths.iloc[0]
+    told = {name: sum(path[f"queue_{name}_{place}"] for place in PLACES) for name in ("steps", "fills")}
+    assert told == {"steps": counted, "fills": filled}
+    assert path["volume"] == 6
+    print_simulation(run, Console(width=80))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Of all steps but a path's last 9, whose fills cannot be marked so" in out
+    assert ("paths of fewer than 10 steps have none to count" in out) == (counted == 0)
+    assert "nan" not in out
 
 
 def test_an_order_waits_as_long_as_a_cancel_and_no_shipped_study_sweeps_both_as_two() -> None:

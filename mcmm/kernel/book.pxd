@@ -19,7 +19,7 @@ cdef enum:
     MOST_EVENTS = 16383             # in a step
     MOST_LATENCY = 32               # steps
     DECISIONS = 64                  # a power of two beyond it
-    MARKED = 128                    # steps whose fills are remembered; a power of two beyond the longest mark-out
+    MARKED = 128                    # steps whose places and fills are kept; a power of two beyond the longest mark-out
     PLACES = 4                      # classes of the place in the queue
 
 cdef enum FillRule:
@@ -53,7 +53,7 @@ cdef struct Decision:
 
 cdef struct FilledStep:
     int32_t contracts
-    short tick, place
+    short tick, place               # place: -1 where the maker had no order
 
 cdef struct Book:
     int32_t volume[BOOK_TICKS]      # others', by tick + BOOK_PAD

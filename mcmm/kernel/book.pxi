@@ -251,7 +251,6 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
                 b.marks[step & (MARKED - 1)][side].place = <short>place_class(
                     b.order[side].ahead, <int32_t>minimum(s.quote_size, 1048576.0)
                 )
-                b.queue_steps[b.marks[step & (MARKED - 1)][side].place] += 1.0
             b.marks[step & (MARKED - 1)][side].contracts = 0
         b.fills = 0
         b.fees = 0.0
@@ -349,7 +348,6 @@ cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, 
         else:
             blk.bought[lane] = contracts
         if contracts > 0.0:
-            b.queue_fills[b.marks[step & (MARKED - 1)][side].place] += contracts
             b.marks[step & (MARKED - 1)][side].contracts = b.filled[side]
             b.marks[step & (MARKED - 1)][side].tick = <short>b.order[side].tick
     if s.moves_mid:
@@ -368,7 +366,10 @@ cdef void trade_in_book(Block* blk, const Settings* s, const Tables* t, Windows*
 
 
 cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p, double unit) noexcept nogil:
-    """What the fills of a step are worth, `step` and its move being the last of as many steps as the horizon has."""
+    """What the fills of a step are worth, `step` and its move being the last of as many steps as the horizon has.
+
+    What is told by place is all counted here, so that it is of the same steps: a path need not know where it ends.
+    """
     cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), side
     cdef FilledStep* filled
     cdef double value
@@ -376,6 +377,9 @@ cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p
         return
     for side in range(2):
         filled = &b.marks[(step + 1 - steps) & (MARKED - 1)][side]
+        if horizon == 1 and filled.place >= 0:
+            b.queue_steps[filled.place] += 1.0
+            b.queue_fills[filled.place] += filled.contracts
         if filled.contracts == 0:
             continue
         value = filled.contracts * (p - filled.tick * unit if side == BID else filled.tick * unit - p)

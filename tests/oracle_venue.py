@@ -34,6 +34,9 @@ class BookPath(Path):
         self.lagged = scenario.market.initial_probability
         self.decisions: list[dict[int, tuple[int, int]]] = []
         self.refusals = 0
+        # Of what rests, or rested last, on a side: the step that decided it, and the last that filled it.
+        self.sent = dict.fromkeys(SIDES, -1)
+        self.last_fill = dict.fromkeys(SIDES, -1)
         self.began: list[tuple[int, str]] = []  # step and place of each order, as trading begins
         self.value = dict.fromkeys(PLACES, 0.0)
         self.filled: list[tuple[int, int, int, int, str]] = []  # step, side, contracts, tick, place
@@ -84,29 +87,55 @@ class BookPath(Path):
     def send(self, t: int) -> None:
         """What has reached the venue: first both cancels, then both orders."""
         settings = self.scenario.book
+        if settings.place_latency < settings.cancel_latency:
+            self.send_early(t)
+            return
         cancels = self.decided(t - settings.cancel_latency)
-        orders = self.decided(t - max(settings.place_latency, settings.cancel_latency))
+        orders = self.decided(t - settings.place_latency)
         for side in SIDES:
-            found = self.book.makers(side)
-            if found is not None:
-                tick, size = cancels[side]
-                self.book.cut(side, int(min(size, self.room(side), found[1].size)) if tick == found[0] else 0)
+            self.cancel(side, cancels[side])
         for side in SIDES:
             self.place(side, cancels[side], orders[side])
 
-    def place(self, side: int, cancel: tuple[int, int], order: tuple[int, int]) -> None:
+    def send_early(self, t: int) -> None:
+        """The same where orders are the faster: what replaces another waits for its cancel."""
+        late, early = t - self.scenario.book.cancel_latency, t - self.scenario.book.place_latency
+        for side in SIDES:
+            rested = self.book.makers(side) is not None
+            self.cancel(side, self.decided(max(late, self.sent[side]))[side])
+            if rested and self.book.makers(side) is None:
+                self.last_fill[side] = -1  # it did not go by a fill
+        for side in SIDES:
+            rests = self.book.makers(side) is not None
+            at = late if rests else early
+            if at <= self.last_fill[side] or (rests and at < self.sent[side]):
+                self.note("order void", self.decided(at)[side][1] > 0 and not rests)
+                continue
+            order = self.decided(at)[side]
+            if self.place(side, order, order):
+                self.note("order faster than a cancel", not rests)
+                self.sent[side], self.last_fill[side] = at, -1
+
+    def cancel(self, side: int, decision: tuple[int, int]) -> None:
+        found = self.book.makers(side)
+        if found is not None:
+            tick, size = decision
+            self.book.cut(side, int(min(size, self.room(side), found[1].size)) if tick == found[0] else 0)
+
+    def place(self, side: int, cancel: tuple[int, int], order: tuple[int, int]) -> bool:
         tick, size = order
         wanted = int(min(size, cancel[1], self.room(side))) if tick == cancel[0] else 0
         found = self.book.makers(side)
         kept = 0 if found is None else found[1].size
         if wanted <= kept or (kept and not self.scenario.book.top_up):
-            return
+            return False
         if tick * side >= self.book.best(-side) * side:
             self.refusals += 1
-            return
+            return False
         self.note("larger order goes to the back", kept > 0)
         self.book.cut(side, 0)
         self.book.join(side, tick, wanted, makers=True)
+        return True
 
     def places(self, t: int) -> dict[int, str]:
         places = {}
@@ -204,6 +233,7 @@ class BookPath(Path):
         if self.learns:
             self.shade_mid(v)
         self.filled.append((t, side, abs(v), tick, places[side]))
+        self.last_fill[side] = t
         self.note("stale order filled", self.decided(t)[side] != (tick, self.decided(t)[side][1]))
 
     def fees_of(self, fills: list[Fill]) -> None:

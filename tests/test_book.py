@@ -15,6 +15,7 @@ import mcmm
 from mcmm._isa import core
 from mcmm.errors import InputError, ScenarioError
 from mcmm.metrics import BOOK_NAMES, NAMES, PLACES
+from mcmm.policies import QuoteView
 from mcmm.recorded import replay
 from mcmm.reports import numbers
 from mcmm.reports.layout import figures
@@ -255,15 +256,30 @@ def test_places_are_told_of_the_steps_that_can_be_marked(
     assert "nan" not in out
 
 
-def test_an_order_waits_as_long_as_a_cancel_and_no_shipped_study_sweeps_both_as_two() -> None:
-    waits = [
-        mcmm.simulate(scenario(book=BOOK["book"] | {"place_latency": place, "cancel_latency": 3}), paths=20)
-        for place in (0, 3, 4)
-    ]
-    assert waits[0].values.tobytes() == waits[1].values.tobytes() != waits[2].values.tobytes()
-    points = mcmm.Study.load(Path(__file__).parents[1] / "sweeps" / "queue_position.toml").points()
-    late = points["book.place_latency"].combine(points["book.cancel_latency"], max)
-    assert not points.assign(**{"book.place_latency": late}).duplicated().any()
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_fresh_order_waits_for_itself_and_a_move_for_its_cancel(place: int) -> None:
+    """By hand, cancels five steps late: each ask that is decided, and when it is there."""
+    decided = {0: 55, 8: 54, 21: 56, 40: 57, 50: None, 51: 58, 60: 59, 61: 60}
+    quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
+    late = {"place_latency": place, "cancel_latency": 5}
+    maker = {"policy": "custom", "quote_size": 4}
+    made = scenario(steps=70, quoting=maker, book=quiet | late, flow={"model": "replay"})
+
+    def policy(view: QuoteView) -> None:
+        ticks = decided[max(step for step in decided if step <= view.step)]
+        view.bid[:] = 0.4
+        view.ask[:] = math.nan if ticks is None else ticks / 100
+
+    # Others' three and the maker's four; one of the maker's four; the maker's four, its move under way.
+    orders = pd.DataFrame({"step": [20, 30, 41], "side": 1, "size": [7, 1, 4]})
+    run = mcmm.simulate(made, paths=1, orders=orders, policy=policy, trace_paths=1)
+    rests = {place: (55, 4), 13: (54, 4), 21: None, 21 + place: (56, 4), 31: (56, 3), 36: (56, 4)}
+    rests |= {42: None, 42 + place: (57, 4), 55: (58, 4), 65: (60, 4)}
+    for step, row in run.trace.iterrows():
+        expected = rests.get(max((at for at in rests if at <= int(step)), default=-1))
+        found = None if math.isnan(row["ask"]) else (round(100 * row["ask"]), row["ask_size"])
+        assert found == expected, f"step {step}"
+    assert run.trace["sold"].sum() == 9
 
 
 def test_a_book_takes_less_than_it_may() -> None:

@@ -41,6 +41,7 @@ WANTED = [
         "stale order filled",
         "larger order goes to the back",
     ),
+    *("order faster than a cancel", "order void"),
     *(
         "news",
         "herding",
@@ -107,7 +108,7 @@ def scenarios(draw: st.DrawFn) -> mcmm.Scenario:
             warmup_steps=[5, 0],
             passive_fraction=[0.0, 0.4],
             place_latency=[0, 1, 4],
-            cancel_latency=[0, 3],
+            cancel_latency=[0, 3, 6],
             fill_rule=["queue", "touch", "through"],
             join_only=[False, True],
             top_up=[True, False],

@@ -40,7 +40,7 @@ cdef struct BookSettings:
     FillRule fill_rule
     bint joins_only, tops_up
     Py_ssize_t warmup_steps
-    Py_ssize_t place_latency, cancel_latency    # the first is the longer of the two
+    Py_ssize_t place_latency, cancel_latency
     int32_t passive_bound
     int32_t start_bid, start_ask    # best prices before the warm-up
     int32_t start_volume[BOOK_LEVELS]
@@ -61,6 +61,9 @@ cdef struct Book:
     int32_t best[2]                 # 0 and the ticks in a dollar where there is none
     uint64_t occupied[2][2]         # ticks with an order, the maker's included; beyond the last a sentinel
     Order order[2]                  # the maker's
+    # where orders are faster than cancels: the step that decided what rests, and the first that knows of its last fill
+    int32_t sent[2]
+    int32_t met[2]
     int32_t tilt                    # of others' limit orders towards bids, and of cancels towards asks: -256 .. 256
     int32_t filled[2]               # contracts of the maker's order filled in this step
     int32_t filled_informed[2]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import mcmm
 from mcmm._isa import core
-from mcmm.errors import InputError, ScenarioError
+from mcmm.errors import InputError, ScenarioError, StudyError
 from mcmm.metrics import BOOK_NAMES, NAMES, PLACES
 from mcmm.policies import QuoteView
 from mcmm.recorded import replay
@@ -66,6 +66,14 @@ def test_a_quote_venue_is_written_as_before() -> None:
             {"book": {"limit_rates": []}},
             "book.limit_rates: must be a list of 1 to 16 numbers between 0 and 100",
         ),
+        (
+            {"book": {"limit_rates": [math.nan]}},
+            "book.limit_rates[0]: must be a number >= 0 and <= 100, got nan",
+        ),
+        (
+            {"quoting": {"policy": "custom", "parameters": [1.0, "2"]}},
+            'quoting.parameters[1]: must be a number >= -1e12 and <= 1e12, got "2"',
+        ),
         ({"book": {"fill_rule": "first"}}, "book.fill_rule: must be one of queue, touch, through"),
         (
             {"book": {"place_latency": 33}},
@@ -99,6 +107,7 @@ def test_what_a_book_cannot_have_is_refused_by_name(tables: dict[str, Any], line
     with pytest.raises(ScenarioError) as caught:
         scenario(**tables)
     assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1, "said once"
 
 
 def test_the_flow_meets_no_other_draw_whatever_the_maker_does() -> None:
@@ -180,7 +189,12 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("venues", "spreads", "told"),
     [
-        (["quote", "book"], [0.02, 0.9], "Every other point is worse: none of the"),
+        (
+            ["quote", "book"],
+            [0.02, 0.9],
+            "The other point is worse and cannot be the best (paired differences;",
+        ),
+        (["book"], [0.02, 0.04, 0.9], "Every other point is worse: none of the 2 can be the best (paired"),
         (["quote", "book"], [0.02], "1 other point has no mean queue_steps_front, so nothing is said of it."),
     ],
 )
@@ -199,6 +213,7 @@ def test_a_point_without_a_books_metric_is_not_called_worse(
     out = " ".join(capsys.readouterr().out.split())
     assert told in out
     assert ("2 other points have no mean queue_steps_front" in out) == (len(spreads) == 2)
+    assert ("to have ruled out the true best): point" in out) == (len(spreads) == 2)
 
 
 def test_a_limit_is_calibrated_in_a_book() -> None:
@@ -297,6 +312,23 @@ def test_the_rates_of_the_flow_are_an_axis() -> None:
     study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points={"axes": axes})
     events = mcmm.sweep(study, jobs=1).summary["book_events.mean"]
     assert events.iloc[1] > 1.5 * events.iloc[0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"axes": {"book.limit_rates": [[2.0, 1.0], [4.0, 2.0]]}},
+        {"design": "list", "points": [{"book.limit_rates": [2.0, 1.0]}]},
+    ],
+)
+def test_a_list_on_an_axis_is_text_and_the_refusal_says_how(points: dict[str, Any]) -> None:
+    with pytest.raises(StudyError) as caught:
+        mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points=points)
+    (line,) = str(caught.value).splitlines()
+    assert line.endswith('book.limit_rates: must have a list as text, as in "[2.0, 1.0]", got [2.0, 1.0]')
+    as_text = {"design": "list", "points": [{"book.limit_rates": "[2.0, 1.0]"}]}
+    study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points=as_text)
+    assert study.scenario_at(0).book.limit_rates == (2.0, 1.0)
 
 
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:

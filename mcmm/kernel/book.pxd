@@ -20,7 +20,7 @@ cdef enum:
     MOST_EVENTS = 16383             # in a step
     MOST_LATENCY = 32               # steps
     DECISIONS = 64                  # a power of two beyond it
-    MARKED = 128                    # steps whose fills are remembered; a power of two beyond the longest mark-out
+    MARKED = 128                    # steps whose places and fills are kept; a power of two beyond the longest mark-out
     PLACES = 4                      # classes of the place in the queue
     SIZE_SHIFT = 21                 # upper bits of a draw that its size is first guessed by: 31 less this
     SIZE_GUESSES = 1024             # as many as they have values
@@ -46,7 +46,7 @@ cdef struct BookSettings:
     FillRule fill_rule
     bint joins_only, tops_up
     Py_ssize_t warmup_steps
-    Py_ssize_t place_latency, cancel_latency    # the first is the longer of the two
+    Py_ssize_t place_latency, cancel_latency
     int32_t passive_bound
     int32_t start_bid, start_ask    # best prices before the warm-up
     int32_t start_volume[BOOK_LEVELS]
@@ -62,7 +62,7 @@ cdef struct Decision:
 
 cdef struct FilledStep:
     int32_t contracts
-    short tick, place
+    short tick, place               # place: -1 where the maker had no order
 
 cdef struct Book:
     # what most events touch is one line of the cache
@@ -72,6 +72,9 @@ cdef struct Book:
     int16_t best[2]                 # 0 and the ticks in a dollar where there is none
     int32_t fills                   # how many fills of the maker's this step has had
     uint16_t volume[BOOK_TICKS]     # others', by tick + BOOK_PAD
+    # where orders are faster than cancels: the step that decided what rests, and the first that knows of its last fill
+    int32_t sent[2]
+    int32_t met[2]
     int32_t filled[2]               # contracts of the maker's order filled in this step
     int32_t filled_informed[2]
     int64_t events
@@ -87,7 +90,7 @@ cdef struct Book:
     double queue_value[PLACES]
     double markout[3]
     double marked_volume[3]
-    double filler[6]                # to a whole and odd number of lines, that the books spread over the cache
+    double filler[4]                # to a whole and odd number of lines, that the books spread over the cache
 
 
 cdef inline int32_t at_most(int32_t a, int32_t b) noexcept nogil:

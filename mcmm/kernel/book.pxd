@@ -3,12 +3,13 @@
 At each tick rests what others want; the maker has one order a side, and of the others at its price it knows how many
 contracts are ahead of it. Both sides share one array, because they never share a tick. All of it is integers.
 """
-from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 cdef extern from "book_bits.h":
     int highest "mcmm_highest"(uint64_t low, uint64_t high) noexcept nogil
     int lowest "mcmm_lowest"(uint64_t low, uint64_t high) noexcept nogil
     int lowest_of "mcmm_trailing"(uint64_t word) noexcept nogil
+    double double_of_whole "mcmm_double_of_whole"(int64_t x) noexcept nogil
 
 cdef enum:
     BID = 0
@@ -20,7 +21,8 @@ cdef enum:
     MOST_EVENTS = 16383             # in a step
     MOST_LATENCY = 32               # steps
     DECISIONS = 64                  # a power of two beyond it
-    MARKED = 128                    # steps whose places and fills are kept; a power of two beyond the longest mark-out
+    MARKED = 100                    # steps whose fills are kept: as many as the longest mark-out has
+    PLACED = 16                     # steps whose places are kept, of 10 that they are told after: a power of two
     PLACES = 4                      # classes of the place in the queue
     SIZE_SHIFT = 21                 # upper bits of a draw that its size is first guessed by: 31 less this
     SIZE_GUESSES = 1024             # as many as they have values
@@ -60,10 +62,6 @@ cdef struct Order:
 cdef struct Decision:
     int32_t tick, size
 
-cdef struct FilledStep:
-    int32_t contracts
-    short tick, place               # place: -1 where the maker had no order
-
 cdef struct Book:
     # what most events touch is one line of the cache
     uint64_t occupied[2][2]         # ticks with an order, the maker's included; beyond the last a sentinel
@@ -81,8 +79,11 @@ cdef struct Book:
     double lagged                   # fair value, as the other makers see it
     double fees                     # of this step's fills
     # what is decided and has not reached the venue; what was filled, for mark-outs
-    Decision decided[DECISIONS][2]
-    FilledStep marks[MARKED][2]
+    int32_t decided_size[DECISIONS][2]
+    int32_t filled_before[MARKED][2]
+    uint8_t decided_tick[DECISIONS][2]
+    uint8_t filled_tick[MARKED][2]
+    int8_t place[PLACED][2]         # -1 where the maker had no order
     # metrics
     double refusals
     double queue_steps[PLACES]
@@ -90,7 +91,16 @@ cdef struct Book:
     double queue_value[PLACES]
     double markout[3]
     double marked_volume[3]
-    double filler[4]                # to a whole and odd number of lines, that the books spread over the cache
+    # to a whole and odd number of lines of the cache, over which the books then spread
+    double filler[3]
+
+
+cdef inline Decision decision(const Book* b, Py_ssize_t step, int side) noexcept nogil:
+    """What the maker decided in a step, one of the last DECISIONS."""
+    cdef Decision d
+    d.tick = b.decided_tick[step & (DECISIONS - 1)][side]
+    d.size = b.decided_size[step & (DECISIONS - 1)][side]
+    return d
 
 
 cdef inline int32_t at_most(int32_t a, int32_t b) noexcept nogil:
@@ -235,7 +245,9 @@ cdef inline int32_t limit_distance(const BookSettings* s, int64_t at, Py_ssize_t
 
 cdef inline int64_t share_of(int32_t draw, int64_t rate) noexcept nogil:
     """floor(draw * rate / 2^31), exactly, for rate < 2^63."""
-    return <int64_t>draw * (rate >> 31) + ((<int64_t>draw * (rate & 0x7FFFFFFF)) >> 31)
+    # Unsigned, for a vector of them is shifted in every build.
+    cdef uint64_t d = <uint64_t>draw, r = <uint64_t>rate
+    return <int64_t>(d * (r >> 31) + ((d * (r & 0x7FFFFFFF)) >> 31))
 
 
 cdef inline int place_class(int32_t ahead, int32_t quote_size) noexcept nogil:

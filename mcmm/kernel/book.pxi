@@ -3,12 +3,12 @@
 # A path's book is a struct of its own, not a lane of the block: what an event touches lies together.
 
 from mcmm.kernel.book cimport (
-    ASK, BID, BOOK_LEVELS, BOOK_PAD, DECISIONS, MARKED, PLACES, Book, BookSettings, FilledStep, FillRule, Order,
-    at_least, at_most, join, occupy, place_class, see_best,
+    ASK, BID, BOOK_LEVELS, BOOK_PAD, DECISIONS, MARKED, PLACED, PLACES, Book, BookSettings, FillRule, Order,
+    at_least, at_most, decision, join, occupy, place_class, see_best,
 )
 from mcmm.kernel.book_flow cimport cancel_late, cancel_order, note_fill, place_early, place_order, take
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t
 
 from mcmm.kernel.special cimport absolute, minimum
 
@@ -44,8 +44,7 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     """What the maker has decided in this step is sent; what has reached the venue is done. Shows what rests."""
     cdef const BookSettings* book = w.book
     cdef Py_ssize_t lane, side, now = step & (DECISIONS - 1)
-    cdef Py_ssize_t cancelled = (step - book.cancel_latency) & (DECISIONS - 1)
-    cdef Py_ssize_t placed = (step - book.place_latency) & (DECISIONS - 1)
+    cdef Py_ssize_t cancelled = step - book.cancel_latency, placed = step - book.place_latency
     cdef bint early = book.place_latency < book.cancel_latency
     cdef int32_t room[2]
     cdef int32_t tick
@@ -53,33 +52,37 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     cdef Book* b
     for lane in range(LANES):
         b = &w.books[lane]
-        b.decided[now][BID].size = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
-        b.decided[now][ASK].size = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
+        b.decided_size[now][BID] = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
+        b.decided_size[now][ASK] = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
         # What has no size may have no price.
         tick = <int32_t>blk.bid[lane] if blk.bid_size[lane] > 0.0 else 0
-        b.decided[now][BID].tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
+        tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
+        b.decided_tick[now][BID] = <uint8_t>tick
         tick = <int32_t>blk.ask[lane] if blk.ask_size[lane] > 0.0 else 0
-        b.decided[now][ASK].tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
+        tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
+        b.decided_tick[now][ASK] = <uint8_t>tick
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
         for side in range(2):
             if early:
                 cancel_late(b, book, <int>side, step, room[side])
             else:
-                cancel_order(b, <int>side, &b.decided[cancelled][side], room[side])
+                cancel_order(b, <int>side, decision(b, cancelled, <int>side), room[side])
         for side in range(2):
             if early:
                 place_early(b, book, <int>side, step, room[side])
             else:
-                place_order(b, book, <int>side, &b.decided[cancelled][side], &b.decided[placed][side], room[side])
+                place_order(
+                    b, book, <int>side, decision(b, cancelled, <int>side), decision(b, placed, <int>side), room[side]
+                )
         for side in range(2):
             b.filled[side] = b.filled_informed[side] = 0
-            b.marks[step & (MARKED - 1)][side].place = -1
+            b.place[step & (PLACED - 1)][side] = -1
             if b.order[side].size > 0:
-                b.marks[step & (MARKED - 1)][side].place = <short>place_class(
+                b.place[step & (PLACED - 1)][side] = <int8_t>place_class(
                     b.order[side].ahead, <int32_t>minimum(s.quote_size, 1048576.0)
                 )
-            b.marks[step & (MARKED - 1)][side].contracts = 0
+            b.filled_before[step % MARKED][side] = 0
         b.fills = 0
         b.fees = 0.0
         blk.bid_size[lane] = b.order[BID].size
@@ -176,8 +179,8 @@ cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, 
         else:
             blk.bought[lane] = contracts
         if contracts > 0.0:
-            b.marks[step & (MARKED - 1)][side].contracts = b.filled[side]
-            b.marks[step & (MARKED - 1)][side].tick = <short>b.order[side].tick
+            b.filled_before[step % MARKED][side] = b.filled[side]
+            b.filled_tick[step % MARKED][side] = <uint8_t>b.order[side].tick
     if s.moves_mid:
         remember(blk, w.filled_signed + row, w.filled_total + row)
         shade(blk, s)
@@ -198,23 +201,26 @@ cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p
 
     What is told by place is all counted here, so that it is of the same steps: a path need not know where it ends.
     """
-    cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), side
-    cdef FilledStep* filled
-    cdef double value
-    if step + 1 < steps:
+    cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), then = step + 1 - steps, side
+    cdef int32_t contracts
+    cdef int place
+    cdef double value, price
+    if then < 0:
         return
     for side in range(2):
-        filled = &b.marks[(step + 1 - steps) & (MARKED - 1)][side]
-        if horizon == 1 and filled.place >= 0:
-            b.queue_steps[filled.place] += 1.0
-            b.queue_fills[filled.place] += filled.contracts
-        if filled.contracts == 0:
+        contracts = b.filled_before[then % MARKED][side]
+        place = b.place[then & (PLACED - 1)][side]
+        if horizon == 1 and place >= 0:
+            b.queue_steps[place] += 1.0
+            b.queue_fills[place] += contracts
+        if contracts == 0:
             continue
-        value = filled.contracts * (p - filled.tick * unit if side == BID else filled.tick * unit - p)
+        price = b.filled_tick[then % MARKED][side] * unit
+        value = contracts * (p - price if side == BID else price - p)
         b.markout[horizon] += value
-        b.marked_volume[horizon] += filled.contracts
+        b.marked_volume[horizon] += contracts
         if horizon == 1:
-            b.queue_value[filled.place] += value
+            b.queue_value[place] += value
 
 
 cdef void look_back(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:

@@ -74,3 +74,8 @@ cdef inline int32_t absolute_whole(int32_t x) noexcept nogil:
 def book_bytes():
     """The bytes of a path's book."""
     return sizeof(Book)
+
+
+def path_bytes(Plan plan):
+    """The bytes of all that is kept of a path and market while it runs: its lane of the block and its windows."""
+    return -(-block_size(&plan.settings) // LANES)

@@ -2,18 +2,20 @@
 
 Each command imports what it needs when it runs, so that ``mcmm --help`` is quick. Data goes to stdout or to
 files, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible and 4 undecided
-(calibrate), 130 interrupted. The commands about sweeps are in `mcmm.sweep_commands`, that about limits in
-`mcmm.calibrate_commands`, report in `mcmm.report_command`, bot in `mcmm.bot_commands`, those about recorded
-markets in `mcmm.recorded_commands`.
+(calibrate), 130 interrupted, by Ctrl-C or SIGTERM. The commands about sweeps are in `mcmm.sweep_commands`,
+that about limits in `mcmm.calibrate_commands`, report in `mcmm.report_command`, bot in `mcmm.bot_commands`,
+those about recorded markets in `mcmm.recorded_commands`.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -319,6 +321,22 @@ class _Lines(logging.Handler):
         print_error(" ".join(record.getMessage().split()), kind=record.levelname.lower())
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM end a command as Ctrl-C does: workers in order, with a word of what is kept."""
+    try:
+        asked_for = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if asked_for:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:
+        asked_for = False  # not the main thread: whoever runs it ends it
+    try:
+        yield
+    finally:
+        if asked_for:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -336,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger, lines = logging.getLogger("mcmm"), _Lines(logging.WARNING)
     logger.addHandler(lines)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminable():
             warnings.showwarning = _print_warning
             status = command.main(
                 None if arguments is None else list(arguments), prog_name="mcmm", standalone_mode=False

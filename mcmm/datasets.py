@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mcmm.designs import Grid
 from mcmm.errors import InputError
 from mcmm.study import Study
@@ -27,14 +29,17 @@ def grid_dataset(study: Study, summary: pd.DataFrame, provenance: dict[str, Any]
             'to_xarray: xarray is not installed; install it with: python -m pip install "mcmm[xarray]"'
         ) from None
     shape = [len(values) for values in study.axes.values()]
+    columns = {name: column.to_numpy() for name, column in summary.items()}
+    # Every path has the first metric; how many a precision took, only its count tells.
+    counts = columns[f"{study.metrics[0]}.count"].astype(np.int64)
+    columns["paths"] = np.full(study.count, study.paths) if study.precision is None else counts
     return xarray.Dataset(
-        {name: (list(study.axes), column.to_numpy().reshape(shape)) for name, column in summary.items()},
+        {name: (list(study.axes), values.reshape(shape)) for name, values in columns.items()},
         coords={name: list(values) for name, values in study.axes.items()},
         attrs={
             "study": study.name,
             "question": study.question,
             "seed": str(study.seed),
-            "paths": study.paths or 0,
             "mcmm": provenance["mcmm"],
             "digest": provenance["study"],
         },

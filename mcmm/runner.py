@@ -6,6 +6,7 @@ run again computes only the chunks that are missing and ends with the same value
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import tempfile
@@ -35,12 +36,14 @@ from mcmm.study import Study, summary_columns
 from mcmm.summaries import summaries_of
 from mcmm.tasks import Build, Failure, Finished, Stop, Task, build, compute
 from mcmm.venue import work
-from mcmm.workers import BACKENDS, Workers, WorkersLost
+from mcmm.workers import BACKENDS, KEPT, Workers, WorkersLost
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["BACKENDS", "SweepResult", "sweep", "task_of"]
+
+_LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
@@ -202,26 +205,19 @@ class _Sweep:
                 self._compute()
                 self._summarise_split_points()
                 points = self._unmet(points)
-            self.finished = True
             summary = self._summary()
             self.run.write_table(SUMMARY, summary)
+            if isinstance(self.study.layout, Indices):
+                self._write_sensitivity(summary)
+            self.finished = True
         except BaseException:
             # What ended the sweep is the news; that a full disk will not take this note either is not.
             with suppress(MCMMError):
                 self._close(session, time.monotonic() - begin)
             raise
         self._close(session, time.monotonic() - begin)
-        result = SweepResult(
-            self.study,
-            self.study.points(),
-            summary,
-            self.manifest["provenance"],
-            self.run.path,
-            self.run,
-        )
-        if isinstance(self.study.layout, Indices):
-            self.run.write_table(SENSITIVITY, result.sensitivity())
-        return result
+        provenance = self.manifest["provenance"]
+        return SweepResult(self.study, self.study.points(), summary, provenance, self.run.path, self.run)
 
     # ---- the passes of a round
 
@@ -284,10 +280,7 @@ class _Sweep:
                 except WorkersLost as error:
                     deaths = 1 if self.done > before else deaths + 1
                     if deaths == _DEATHS:
-                        raise MCMMError(
-                            f"{error}, {deaths} times in a row, often for want of memory; what is "
-                            "finished is kept, run the sweep again with fewer jobs to go on"
-                        ) from error
+                        raise MCMMError(f"{error}, {deaths} times in a row; {KEPT}") from error
                 self.workers.refresh()
 
     def _hand_out(self) -> None:
@@ -356,6 +349,17 @@ class _Sweep:
             rows[np.isnan(rows)] = np.nan
         index = pd.RangeIndex(self.study.count, name="point")
         return pd.DataFrame(self.summaries, index=index, columns=self.columns, copy=False)
+
+    def _write_sensitivity(self, summary: pd.DataFrame) -> None:
+        from mcmm.sensitivity import sensitivity
+
+        try:
+            table = sensitivity(self.study, summary, self.study.objective)
+        except InputError as error:
+            # A point at which the objective is not known leaves the summary as good as it is.
+            _LOG.warning("%s: has no sensitivities of the objective: %s", self.run.path, error)
+        else:
+            self.run.write_table(SENSITIVITY, table)
 
     @contextmanager
     def _in_threads(

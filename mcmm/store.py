@@ -304,8 +304,9 @@ class SweepResult:
         Returns
         -------
         xarray.Dataset
-            Dimensions and coordinates named as the settings, a variable for each column of the summary;
-            attributes ``study``, ``question``, ``seed``, ``paths``, ``mcmm`` and ``digest``. So
+            Dimensions and coordinates named as the settings, a variable for each column of the summary and
+            one, ``paths``, of how many paths each point has; attributes ``study``, ``question``, ``seed``,
+            ``mcmm`` and ``digest``. So
             ``result.to_xarray()["pnl_settled.mean"].sel({"risk.inventory_limit": 100})`` is a curve.
 
         Raises

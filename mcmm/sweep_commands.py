@@ -146,7 +146,7 @@ def verify(
         int, typer.Option("--cells", "-n", metavar="N", help="How many cells to choose at random.")
     ] = 100,
     every: Annotated[
-        bool, typer.Option("--all", help="Every cell, the points and the whole summary.")
+        bool, typer.Option("--all", help="Every cell, the points, the whole summary and the sensitivities.")
     ] = False,
     seed: Annotated[
         int | None, typer.Option("--seed", "-s", metavar="S", help="Choose the same cells as another time.")

@@ -22,10 +22,12 @@ import numpy.typing as npt
 
 from mcmm.chunks import Chunk
 from mcmm.controls import controls_known
-from mcmm.directory import POINTS, SUMMARY, RunDirectory, open_run
+from mcmm.designs import Indices
+from mcmm.directory import POINTS, SENSITIVITY, SUMMARY, RunDirectory, open_run
 from mcmm.errors import InputError, StoreError
 from mcmm.records import Record
 from mcmm.rounds import Round, joined
+from mcmm.sensitivity import sensitivity
 from mcmm.shelf import File
 from mcmm.store import open_rounds
 from mcmm.study import summary_columns
@@ -43,6 +45,8 @@ Progress = Callable[[int, int], object]
 Arrays = dict[str, npt.NDArray[Any]]
 
 _CELLS = 100
+# Sensitivities are summed by numpy and scipy, which promise no bits.
+_NEAR = 1e-9
 # The most differences that are written down: where a build is wrong, everything differs.
 _MOST = 1000
 
@@ -132,9 +136,9 @@ def verify(
     directory : str or Path
         The run directory; it may be unfinished. Nothing in it is changed.
     cells : int or None
-        How many cells to choose at random; None for all of them, the points as they are written down and
-        the whole summary. A run in which one cell in a hundred is wrong passes a sample of 100 with a chance
-        of 37%, one of 450 with 1%.
+        How many cells to choose at random; None for all of them, the points as they are written down, the
+        whole summary and a sobol_indices design's sensitivities (to 1e-9). A run in which one cell in a
+        hundred is wrong passes a sample of 100 with a chance of 37%, one of 450 with 1%.
     seed : int, optional
         Of the choice; by default another one each time.
     jobs : int
@@ -177,6 +181,7 @@ def verify(
         damaged += _changed_points(run)
         if summary is not None and not damaged:
             differences += _joined_summaries(run, summary)
+            damaged += _changed_sensitivity(run, summary)
     made = {tuple(sorted(each.items())) for each in manifest.get("builds", [])}
     for session in manifest.get("sessions", []):  # of runs from before their builds were noted
         made |= {tuple(sorted(each.items())) for each in session.get("builds", [])}
@@ -262,6 +267,32 @@ def _changed_points(run: RunDirectory) -> list[str]:
             if there != here:
                 return [f"{path}: {name} of point {point} is stored as {there!r} and is {here!r}"]
     return []
+
+
+def _changed_sensitivity(run: RunDirectory, summary: pd.DataFrame) -> list[str]:
+    """Hold the sensitivities as they are written down against those of the summary, which was checked."""
+    import pandas as pd
+
+    if not isinstance(run.study.layout, Indices):
+        return []
+    path = run.path / SENSITIVITY
+    try:
+        wanted = sensitivity(run.study, summary, run.study.objective)
+    except InputError:  # the objective is not known at every point
+        return [f"{path}: is there, though the objective has none"] if path.exists() else []
+    try:
+        found = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        return [f"{path}: cannot be read: {str(error).splitlines()[0]}"]
+    if not (found.index.equals(wanted.index) and list(found.columns) == list(wanted.columns)):
+        return [f"{path}: is not this study's sensitivities"]
+    stored, computed = found.to_numpy(dtype=float), wanted.to_numpy()
+    far = ~np.isclose(stored, computed, rtol=_NEAR, atol=_NEAR, equal_nan=True)
+    return [
+        f"{path}: {wanted.columns[place]} of {wanted.index[row]} is stored as {float(stored[row, place])!r} "
+        f"and is {float(computed[row, place])!r}"
+        for row, place in np.argwhere(far)
+    ]
 
 
 def _choose(run: RunDirectory, cells: int | None, seed: int) -> tuple[list[dict[int, list[int]]], int, int]:

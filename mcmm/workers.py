@@ -22,20 +22,23 @@ from typing import Any, Self
 from mcmm.errors import InputError, MCMMError
 from mcmm.tasks import build, end_with
 
-__all__ = ["BACKENDS", "CLUSTERS", "MAX_JOBS", "Workers", "WorkersLost"]
+__all__ = ["BACKENDS", "CLUSTERS", "KEPT", "MAX_JOBS", "Workers", "WorkersLost"]
 
 BACKENDS = ("threading", "loky", "dask", "ray")
 CLUSTERS = ("dask", "ray")
 MAX_JOBS = 1024
 """The most workers on one machine."""
+KEPT = "what is finished is kept, run the sweep again to go on"
+"""What a message about a cluster that is lost ends with."""
 
 # How long to wait for a cluster and its first worker, in seconds.
 _CONNECT = 30.0
+# How long to wait for a connection that only tells whether the head is there, in seconds.
+_PROBE = 5.0
 # How long to wait for a cluster's goodbye, in seconds.
 _LEAVE = 10.0
 # Without a result for so long, and for so many times what the longest task should take, something has gone.
 _SILENCE, _TIMES = 120.0, 20.0
-_KEPT = "what is finished is kept, run the sweep again to go on"
 # Tasks of each worker in a round of a backend that gives its results a round at a time.
 _ROUND = 8
 
@@ -84,6 +87,7 @@ class Workers:
         self.count = jobs if jobs > 0 else int(joblib.cpu_count())
         self._client: Any = None
         self._pool: Any = None
+        self._address: tuple[str, int] | None = None
         self._stack = ExitStack()
 
     # ---- coming and going
@@ -113,7 +117,8 @@ class Workers:
         place = f"scheduler: {self.scheduler}"
         try:
             # dask's client would try again for half a minute where nobody listens.
-            with socket.create_connection(get_address_host_port(self.scheduler), _CONNECT):
+            self._address = get_address_host_port(self.scheduler)
+            with socket.create_connection(self._address, _CONNECT):
                 pass
             self._stack.enter_context(_quiet("distributed"))
             # Its own timeout does not end its wait for a scheduler that takes the connection and hangs.
@@ -155,6 +160,8 @@ class Workers:
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"scheduler: ray cannot be reached: {_first_line(error)}") from None
             self._stack.callback(self._leave_ray)
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._address = (host.strip("[]"), int(port))
         register_ray()
         try:
             theirs = ray.get(ray.remote(build).remote(), timeout=_CONNECT)
@@ -192,37 +199,50 @@ class Workers:
             If the cluster does not answer or there is still none.
         """
         before = self.count
+        wait = _CONNECT if patience is None else patience
         if self.backend == "dask":
-            self.count = self._count_dask(_CONNECT if patience is None else patience) or before
+            self.count = self._count(self._ask_dask, wait) or before
         elif self.backend == "ray":
-            cores = self._count_ray()
-            self.count = cores if self.jobs == -1 else min(self.jobs, cores)
+            cores = self._count(self._ask_ray, wait)
+            self.count = (cores if self.jobs == -1 else min(self.jobs, cores)) or before
         return self.count != before
 
-    def _count_ray(self) -> int:
+    def _ask_dask(self) -> int:
+        # Without a bound it would wait for ever for a scheduler that hangs.
+        return int(sum(self._client.ncores(callback_timeout=_CONNECT).values()))
+
+    def _ask_ray(self) -> int:
         import ray
 
         try:
             # For a head that hangs ray waits for ever; where it is gone it ends this process after a minute.
-            return max(int(_within(_CONNECT, ray.cluster_resources).get("CPU", 1)), 1)
-        except (OSError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
-            raise MCMMError(f"ray: does not answer ({_first_line(error)}); {_KEPT}") from None
+            return int(_within(_CONNECT, ray.cluster_resources).get("CPU", 0))
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(_first_line(error)) from None
 
-    def _count_dask(self, patience: float) -> int:
-        end = time.monotonic() + patience
+    def _count(self, ask: Callable[[], int], patience: float) -> int:
+        """Ask how many cores the cluster has until it has some, or 0 at once where there is no patience."""
+        begin = time.monotonic()
         while True:
             try:
-                # Without a bound it would wait for ever for a scheduler that hangs.
-                count = int(sum(self._client.ncores(callback_timeout=_CONNECT).values()))
+                count = ask()
             except (OSError, RuntimeError, TimeoutError) as error:
-                raise MCMMError(
-                    f"{self.scheduler}: does not answer ({_first_line(error)}); {_KEPT}"
-                ) from None
-            if count or not patience:
-                return count
-            if time.monotonic() > end:
-                raise MCMMError(f"{self.scheduler}: has had no workers for {patience:.0f} s; {_KEPT}")
+                # One that is started again at the same address within this time is taken up.
+                if time.monotonic() > begin + _CONNECT:
+                    raise MCMMError(f"{self._head} {_fate(self._address, error)}; {KEPT}") from None
+            else:
+                if count or not patience:
+                    return count
+                if time.monotonic() > begin + patience:
+                    raise MCMMError(f"{self._head} has had no workers for {patience:.0f} s; {KEPT}")
             time.sleep(0.2)
+
+    @property
+    def _head(self) -> str:
+        """What leads the cluster, for a message."""
+        if self.backend == "dask":
+            return f"the scheduler at {self.scheduler}"
+        return "ray's head" + (" at {}:{}".format(*self._address) if self._address else "")
 
     # ---- work
 
@@ -261,7 +281,8 @@ class Workers:
         except lost as error:
             if isinstance(error, multiprocessing.TimeoutError):
                 raise WorkersLost(f"no worker was heard of for {patience:.0f} s") from None
-            raise WorkersLost(f"workers were killed or cut off ({type(error).__name__})") from None
+            memory = "often for want of memory, of which fewer jobs take less"
+            raise WorkersLost(f"workers were killed or cut off ({type(error).__name__}; {memory})") from None
 
     def _parallel(self, patience: float) -> Any:
         from joblib import Parallel, parallel_config
@@ -362,6 +383,16 @@ def _dask_backend(client: Any, count: int) -> Any:
             return max(count, 2)
 
     return Cluster(client=client)
+
+
+def _fate(address: tuple[str, int] | None, error: BaseException) -> str:
+    """Say what has become of a cluster's head that gave an error in place of an answer."""
+    if address is not None:
+        try:
+            socket.create_connection(address, _PROBE).close()
+        except OSError as refused:
+            return f"is lost ({refused.strerror or _first_line(refused)})"
+    return f"does not answer ({_first_line(error)})"
 
 
 def _first_line(error: BaseException) -> str:

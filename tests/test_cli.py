@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -414,6 +415,21 @@ class TestEndings:
         first, second = json.loads(Path("run/manifest.json").read_text())["sessions"]
         assert first["path_steps"] > 0
         assert first["path_steps"] + second["path_steps"] == 4 * 20_000 * 5_000
+
+    def test_a_terminated_sweep_ends_as_an_interrupted_one(self, folder: Path) -> None:
+        """And with no word of its processes from joblib's watch over what they leave behind."""
+        Path("study.toml").write_text(STUDY.replace("paths = 300", "paths = 4_000_000"))
+        process = start("sweep", "study.toml", "--out", "run", "-j", "2", "--backend", "loky")
+        deadline = time.monotonic() + 60
+        while not list(Path("run/chunks").glob("*.parquet")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, "")
+        told = r"interrupted: \d+% done, kept in run; run the same command again to resume\n"
+        assert re.fullmatch(told, err)
 
 
 def test_schema_describes_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,19 @@ def test_a_grid_is_a_dataset(finished: SweepResult) -> None:
             assert np.array_equal(at[column].item(), stored, equal_nan=True)
     assert data.attrs["seed"] == "7"
     assert data.attrs["digest"] == finished.study.digest()
+    assert data["paths"].to_numpy().tolist() == [[300, 300]] * 3
+
+
+def test_a_dataset_has_the_paths_that_a_precision_took(tmp_path: Path) -> None:
+    target = {"metric": "mean", "standard_error": 0.02, "first_paths": 256, "most_paths": 1024}
+    tables = small_study().to_dict()
+    del tables["paths"]
+    result = sweep(Study(**tables, precision=target), tmp_path / "run", jobs=1)
+    data = result.to_xarray()
+    paths = [result.paths_of(point) for point in range(6)]
+    assert data["paths"].to_numpy().ravel().tolist() == paths
+    assert len(set(paths)) > 1
+    assert "paths" not in data.attrs
 
 
 def test_what_is_no_grid_is_no_dataset(tmp_path: Path) -> None:

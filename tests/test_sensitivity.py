@@ -94,6 +94,26 @@ def test_a_sweep_stores_them(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(SweepResult.load(tmp_path / "run").sensitivity("pnl_settled.mean"), stored)
 
 
+def test_an_objective_that_is_not_known_everywhere_costs_no_sweep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No path ends by a loss, so there is no mean of when; the rest is found, and told as finished."""
+    points = {
+        "design": "sobol_indices",
+        "samples": 4,
+        "axes": {"quoting.base_spread": {"low": 0.02, "high": 0.2}},
+    }
+    study = small_study(scenario={"steps": 50}, points=points, objective="halt_step.mean")
+    run = mcmm.sweep(study, tmp_path / "run", jobs=1).directory
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(
+        f"{run}: has no sensitivities of the objective: column: must be known at every point"
+    )
+    assert not (run / "sensitivity.parquet").exists()
+    assert SweepResult.load(run).summary.shape[0] == 12
+    assert mcmm.verify(run, None).same
+
+
 def test_the_reports_show_them() -> None:
     from test_reports import printed, without_lines
 

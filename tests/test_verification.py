@@ -257,6 +257,32 @@ def test_a_point_that_is_written_down_wrong_is_found(plain: Path, tmp_path: Path
     assert line.startswith(f"{path}: cannot be read: ")
 
 
+@pytest.fixture(scope="module")
+def drivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep for Sobol indices."""
+    axes = {"quoting.base_spread": {"low": 0.02, "high": 0.2}, "risk.inventory_limit": [50, 100, 200]}
+    study = small_study(points={"design": "sobol_indices", "samples": 8, "axes": axes})
+    return sweep(study, tmp_path_factory.mktemp("drivers") / "run", jobs=1).directory
+
+
+@pytest.mark.parametrize("column", ["first_order", "total_order_high"])
+def test_one_value_of_the_sensitivities_is_found(drivers: Path, tmp_path: Path, column: str) -> None:
+    assert verify(drivers, None).same
+    run = copy(drivers, tmp_path)
+    path = run / "sensitivity.parquet"
+    table = pd.read_parquet(path)
+    was = float(table.loc["risk.inventory_limit", column])
+    table.loc["risk.inventory_limit", column] = changed = was + 1e-6
+    table.to_parquet(path)
+    (line,) = verify(run, None).damaged
+    assert line == f"{path}: {column} of risk.inventory_limit is stored as {changed!r} and is {was!r}"
+    table.drop(columns=column).to_parquet(path)
+    assert verify(run, None).damaged == (f"{path}: is not this study's sensitivities",)
+    path.unlink()
+    (line,) = verify(run, None).damaged
+    assert line.startswith(f"{path}: cannot be read: ")
+
+
 def test_rounds_of_a_precision_are_verified(tmp_path: Path) -> None:
     target = {"metric": "mean", "standard_error": 0.02, "first_paths": 256, "most_paths": 1024}
     tables = small_study().to_dict()

@@ -160,6 +160,6 @@ def test_a_head_of_rays_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     )
     monkeypatch.setitem(sys.modules, "ray", hung)
     monkeypatch.setattr(workers, "_CONNECT", 0.05)
-    with pytest.raises(MCMMError, match=r"^ray: does not answer .*; what is finished is kept"):
+    with pytest.raises(MCMMError, match=r"^ray's head does not answer .*; what is finished is kept"):
         Workers("ray", -1, None).refresh()
     never.set()

@@ -33,14 +33,28 @@ class Cluster:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._log = (folder / "log").open("wb")
         self._folder = folder
-        address = folder / "scheduler.json"
-        self.scheduler = self._start(
-            "dask_scheduler",
-            *("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address)),
+        self.schedulers: list[subprocess.Popen[bytes]] = []
+        self.address = "tcp://127.0.0.1:0"
+        self.start_scheduler()
+
+    @property
+    def scheduler(self) -> subprocess.Popen[bytes]:
+        """The last one that was started."""
+        return self.schedulers[-1]
+
+    def start_scheduler(self) -> None:
+        """Start a scheduler, at the same address as the one before."""
+        file = self._folder / f"scheduler-{len(self.schedulers)}.json"
+        port = self.address.rpartition(":")[2]
+        self.schedulers.append(
+            self._start(
+                "dask_scheduler",
+                *("--host", "127.0.0.1", "--port", port, "--no-dashboard", "--scheduler-file", str(file)),
+            )
         )
-        wait(address.exists)
-        wait(lambda: address.read_text().strip().endswith("}"))
-        self.address: str = json.loads(address.read_text())["address"]
+        wait(file.exists)
+        wait(lambda: file.read_text().strip().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
 
     def add_worker(self) -> subprocess.Popen[bytes]:
         """Start one more worker. It has no nanny: killed, it stays dead."""

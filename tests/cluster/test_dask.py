@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_study import assert_same, many_chunks, small_study, start
 
-from cluster.local_cluster import Cluster, wait
+from cluster.local_cluster import PATIENCE, Cluster, wait
 from mcmm import runner, workers
 from mcmm.errors import InputError, MCMMError
 from mcmm.runner import sweep
@@ -90,7 +91,7 @@ def test_a_killed_driver_leaves_the_cluster_in_order(
     os.kill(driver.pid, signal.SIGKILL)
     driver.communicate()
     result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
-    assert_same(result, reference)
+    assert result.summary.equals(reference.summary)
     assert result.provenance["sessions"] <= 2
 
 
@@ -115,7 +116,7 @@ def test_a_cluster_that_is_lost_is_told_and_not_waited_for(
     cluster.close()
     with pytest.raises(InputError, match="cannot be reached: Connection refused"):
         sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
-    assert_same(sweep(many_chunks(STEPS), run, jobs=2), reference)
+    assert sweep(many_chunks(STEPS), run, jobs=2).summary.equals(reference.summary)
 
 
 def test_a_scheduler_that_hangs_is_told_and_not_waited_for(
@@ -140,6 +141,77 @@ def test_a_scheduler_that_hangs_is_told_and_not_waited_for(
             sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
     cluster.scheduler.send_signal(signal.SIGCONT)
     result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address)
+    assert result.summary.equals(reference.summary)
+
+
+@pytest.mark.parametrize("hung", [1, 2])
+def test_workers_that_hang_are_not_waited_for(
+    tmp_path: Path,
+    cluster: Cluster,
+    reference: SweepResult,
+    monkeypatch: pytest.MonkeyPatch,
+    hung: int,
+) -> None:
+    """A stopped worker keeps its connections, so the scheduler counts it and gives it tasks for minutes.
+
+    One of two costs the sweep its tasks, time and again, while the other one gets on; both end it.
+    """
+    monkeypatch.setattr(workers, "_SILENCE", 2.0)
+    monkeypatch.setattr(workers, "_TIMES", 1.0)
+    both = [cluster.add_worker(), cluster.add_worker()]
+    cluster.wait_for_workers(2)
+    stopped: list[float] = []
+
+    def progress(done: int, total: int) -> None:
+        if done > 0.6 * total and not stopped:
+            for worker in both[:hung]:
+                worker.send_signal(signal.SIGSTOP)
+            stopped.append(time.monotonic())
+
+    run = tmp_path / "run"
+
+    def swept() -> SweepResult:
+        return sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=progress)
+
+    if hung == 2:
+        told = r"no worker was heard of for \d s, 3 times in a row; what is finished is kept"
+        with pytest.raises(MCMMError, match=told):
+            swept()
+        assert time.monotonic() - stopped[0] < 15.0
+        for worker in both:
+            worker.send_signal(signal.SIGCONT)
+    assert swept().summary.equals(reference.summary)
+    assert len(stopped) == 1
+
+
+def test_a_lost_scheduler_is_named_and_one_in_its_place_taken_up(
+    tmp_path: Path, cluster: Cluster, reference: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_worker()
+    cluster.wait_for_workers(1)
+    run = tmp_path / "run"
+
+    def lost(done: int, total: int) -> None:
+        if done > 0.2 * total:
+            cluster.scheduler.kill()
+            monkeypatch.setattr(workers, "_CONNECT", 2.0)
+
+    told = f"^the scheduler at {cluster.address} is lost .Connection refused.; what is finished is kept, run"
+    with pytest.raises(MCMMError, match=told):
+        sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=lost)
+    monkeypatch.setattr(workers, "_CONNECT", 30.0)
+    cluster.start_scheduler()
+    cluster.add_worker()
+
+    def replaced(done: int, total: int) -> None:
+        if done > 0.6 * total and cluster.scheduler.poll() is None and len(cluster.schedulers) == 2:
+            cluster.scheduler.kill()
+            cluster.scheduler.wait(PATIENCE)
+            cluster.start_scheduler()
+            cluster.add_worker()
+
+    result = sweep(many_chunks(STEPS), run, backend="dask", scheduler=cluster.address, progress=replaced)
+    assert len(cluster.schedulers) == 3
     assert result.summary.equals(reference.summary)
 
 

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from small_study import assert_same, many_chunks
+from small_study import assert_same, finished_chunks, many_chunks, start
 
-from cluster.local_cluster import ENVIRONMENT, wait
+from cluster.local_cluster import ENVIRONMENT, PATIENCE, wait
 from mcmm import workers
 from mcmm.runner import sweep
 
@@ -33,6 +34,19 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield made
     made.shutdown()
+
+
+DRIVER = """
+    import sys
+    from small_study import many_chunks
+    from mcmm import workers
+    from mcmm.runner import sweep
+
+    def progress(done, total):
+        workers._CONNECT = 2.0 if done else 30.0
+
+    sweep(many_chunks(3000), sys.argv[1], backend="ray", scheduler=sys.argv[2], progress=progress)
+"""
 
 
 def actors() -> list[int]:
@@ -61,3 +75,24 @@ def test_a_worker_is_killed_and_a_node_is_added(nodes: object, monkeypatch: pyte
     assert_same(result, sweep(study, jobs=1))
     assert result.sessions[0]["backend"] == "ray"
     assert not ray.is_initialized()
+
+
+def test_a_lost_head_is_named(tmp_path: Path, nodes: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: ray itself ends one that has lost its head, after a minute."""
+    address = nodes.address  # type: ignore[attr-defined]
+    run = tmp_path / "run"
+    driver = start(DRIVER, run, address)
+    try:
+        wait(lambda: finished_chunks(run) > 0)
+        (head,) = nodes.head_node.all_processes["gcs_server"]  # type: ignore[attr-defined]
+        head.process.kill()
+        _, errors = driver.communicate(timeout=PATIENCE)
+    finally:
+        driver.kill()
+    assert driver.returncode == 1
+    told = f"ray's head at {address} is lost (Connection refused); what is finished is kept, run the sweep"
+    assert told in errors.splitlines()[-1]
+    kept = finished_chunks(run)
+    assert 0 < kept < 30
+    result = sweep(many_chunks(3000), run, jobs=2)
+    assert result.sessions[-1]["path_steps"] == (30 - kept) * 12_000_000

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.timing import Subject, Target, interleave, measured, per_path_step, ratio, table
 
@@ -23,6 +23,7 @@ __all__ = ["FLATNESS", "flatness", "imports", "jobs", "memory"]
 FLAT_STEPS = 100  # of each path where the number of paths grows
 PATHS = (10_000, 100_000, 1_000_000, 10_000_000)
 STEPS = (100, 1_000, 10_000, 100_000)
+REFERENCE = 1_000  # of STEPS
 BLOCK = 64
 FLATNESS = 1.1
 
@@ -36,7 +37,23 @@ print(int(peak[1]) * 1024, run.values.nbytes)
 """
 
 
-def simulate_timed(paths: int, steps: int, path_steps: int, seed: int) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Taken:
+    """Nanoseconds a path-step, in all and in user mode, and what of it another size took meanwhile."""
+
+    whole: float
+    user: float
+    whole_ratio: float = 1.0
+    user_ratio: float = 1.0
+
+    def against(self, before: Taken, after: Taken) -> Taken:
+        """The same, with its ratios to what ran before and after it."""
+        whole = 2 * self.whole / (before.whole + after.whole)
+        user = 2 * self.user / (before.user + after.user)
+        return Taken(self.whole, self.user, whole, user)
+
+
+def simulate_timed(paths: int, steps: int, path_steps: int, seed: int) -> Taken:
     """Nanoseconds a path-step of ``simulate``, in user mode and in the kernel; repeated as need be."""
     import mcmm
 
@@ -47,37 +64,55 @@ def simulate_timed(paths: int, steps: int, path_steps: int, seed: int) -> tuple[
         mcmm.simulate(scenario, paths=paths, seed=seed)
     end = resource.getrusage(resource.RUSAGE_SELF)
     per_step = 1e9 / (times * paths * steps)
-    return (end.ru_utime - start.ru_utime) * per_step, (end.ru_stime - start.ru_stime) * per_step
+    user, system = end.ru_utime - start.ru_utime, end.ru_stime - start.ru_stime
+    return Taken((user + system) * per_step, user * per_step)
 
 
 def flatness(rounds: int, path_steps: int, most_paths: int) -> tuple[list[Target], str]:
     """Cost per path-step by the number of paths, and by the number of steps.
 
-    The kernel's part is shown apart: the rows of 10^7 paths are 2.2 GB, and what a virtual machine takes to
-    get as much from its host is no cost of the core.
+    Each size is held against one of them, `REFERENCE`, that runs right before and right after it: what a
+    processor's clock and other programs do over the seconds of a round is no cost of a size. The kernel's
+    part is shown apart: the rows of 10^7 paths are 2.2 GB, and what a virtual machine takes to get them from
+    its host is no cost of the core.
     """
     by_paths = [(paths, FLAT_STEPS) for paths in PATHS if paths <= most_paths]
     by_steps = [(max(path_steps // steps // BLOCK, 2) * BLOCK, steps) for steps in STEPS]
-    taken: dict[tuple[int, int], list[tuple[float, float]]] = {size: [] for size in by_paths + by_steps}
+    reference = by_steps[STEPS.index(REFERENCE)]
+    sizes = [size for size in by_paths + by_steps if size != reference]
+    taken: dict[tuple[int, int], list[Taken]] = {size: [] for size in sizes}
+    references: list[Taken] = []
     for seed in range(rounds + 1):
-        for size, pairs in taken.items():
-            pair = simulate_timed(*size, path_steps, seed)
+        before = simulate_timed(*reference, path_steps, seed)
+        for size in sizes:
+            size_taken = simulate_timed(*size, path_steps, seed)
+            after = simulate_timed(*reference, path_steps, seed)
             if seed > 0:
-                pairs.append(pair)
-    whole = {size: [user + system for user, system in pairs] for size, pairs in taken.items()}
-    user = {size: [user for user, _ in pairs] for size, pairs in taken.items()}
+                references.append(after)
+                taken[size].append(size_taken.against(before, after))
+            before = after
+    taken[reference] = references
     rows = [
-        f"| {paths:,} | {steps:,} | {shown(whole[paths, steps])} | {shown(user[paths, steps])} |"
-        for paths, steps in whole
+        f"| {paths:,} | {steps:,} | {shown([one.whole for one in times])} |"
+        f" {shown([one.user for one in times])} | {shown([one.whole_ratio for one in times])} |"
+        f" {shown([one.user_ratio for one in times])} |"
+        for (paths, steps), times in ((size, taken[size]) for size in by_paths + by_steps)
     ]
     targets = []
-    for sizes, what in (
+    for which, what in (
         (by_paths, f"{by_paths[0][0]:,} to {by_paths[-1][0]:,} paths"),
         (by_steps, f"{STEPS[0]:,} to {STEPS[-1]:,} steps"),
     ):
-        targets.append(spread(whole, sizes, what))
-        targets.append(spread(user, sizes, f"{what}, user mode alone"))
-    return targets, table("| paths | steps | ns a path-step | of them in user mode |", rows)
+        targets.append(spread([[one.whole_ratio for one in taken[size]] for size in which], what))
+        targets.append(
+            spread([[one.user_ratio for one in taken[size]] for size in which], f"{what}, user mode alone")
+        )
+    paths, steps = reference
+    header = (
+        "| paths | steps | ns a path-step | of them in user mode |"
+        f" of {paths:,} x {steps:,}'s | of its, in user mode |"
+    )
+    return targets, table(header, rows)
 
 
 def shown(values: Sequence[float]) -> str:
@@ -85,9 +120,9 @@ def shown(values: Sequence[float]) -> str:
     return measured((statistics.median(values), min(values), max(values)))
 
 
-def spread(times: Mapping[Any, Sequence[float]], sizes: Sequence[Any], what: str) -> Target:
-    """Of the medians the dearest over the cheapest."""
-    medians = [statistics.median(times[size]) for size in sizes]
+def spread(ratios: Sequence[Sequence[float]], what: str) -> Target:
+    """Of the sizes' medians the dearest over the cheapest."""
+    medians = [statistics.median(values) for values in ratios]
     value = max(medians) / min(medians)
     return Target(f"dearest over cheapest path-step, {what}", value, FLATNESS, False, f"{value:.2f}")
 

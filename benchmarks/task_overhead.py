@@ -1,7 +1,8 @@
-"""What it costs to hand out a task, by its length: ``python -m benchmarks.task_overhead [tcp://SCHEDULER]``.
+"""What it costs to hand out a task, by its length: ``python -m benchmarks.task_overhead [SCHEDULER [N]]``.
 
 A task sleeps, as long as the core would work without Python's lock, and gives back 100 kB, as much as what is
-kept of half a second of small points. Two workers each; dask with a scheduler's address only.
+kept of half a second of small points. Two workers each; dask with a scheduler's address only. With a number N
+of workers, for many sleep on few cores: how many tasks a second that scheduler hands out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,21 @@ def run(workers: Workers, seconds: float, count: int) -> float:
     return time.perf_counter() - started
 
 
+def handed_out(scheduler: str, count: int) -> None:
+    """Ask a scheduler with so many workers for more tasks a second than it manages, or nearly so."""
+    print("| a task takes | tasks a second asked for | handed out |\n|--:|--:|--:|")
+    with Workers("dask", count, scheduler) as workers:
+        run(workers, 0.001, 2 * count)
+        for seconds in LENGTHS[2:]:
+            tasks = int(10 * count / max(seconds, 0.5))
+            rate = tasks / run(workers, seconds, tasks)
+            print(f"| {seconds * 1e3:,.0f} ms | {count / seconds:,.0f} | {rate:,.0f} |")
+
+
 def main(arguments: Sequence[str]) -> None:
+    if len(arguments) > 1:
+        handed_out(arguments[0], int(arguments[1]))
+        return
     backends = ["threading", "loky", *["dask"] * bool(arguments), "ray"]
     print(f"| a task takes | {' | '.join(backends)} |\n|--:|{'--:|' * len(backends)}")
     table: dict[float, list[str]] = {seconds: [] for seconds in LENGTHS}

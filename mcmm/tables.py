@@ -154,7 +154,10 @@ def setting(default: Any, unit: str, description: str, rule: str | None = None) 
 class Table(BaseModel):
     """Frozen and strict: no unknown key, no number from a string or a bool."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    # Built with the scenario that holds it: each table on its own would make an import a tenth longer.
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

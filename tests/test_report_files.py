@@ -134,6 +134,32 @@ def test_fans_are_quantiles_of_the_studys_own_paths(run: Path) -> None:
     assert [trace.quantile for trace in found.traces] == [0.05, 0.5, 0.95]
 
 
+def test_several_markets_have_a_fan_and_a_trace_each(tmp_path: Path) -> None:
+    from mcmm.reports.timeline import MOST_MARKETS
+
+    names = [f"m{place}" for place in range(MOST_MARKETS + 2)]
+    markets = [{"name": name, "quoting": {"base_spread": 0.04 + 0.01 * i}} for i, name in enumerate(names)]
+    study = small_study(scenario={"steps": 50, "markets": markets[:3]}, points={"axes": {"steps": [40, 50]}})
+    findings = Findings.of(runner.sweep(study, out=tmp_path / "run", jobs=1))
+    found = make_timeline(findings)
+    assert [(fan.row, fan.market) for fan in found.fans[:3]] == [(findings.best, name) for name in names[:3]]
+    assert {fan.market for fan in found.fans[3:]} == set(names[:3])
+    best = findings.best
+    for path in {trace.path for trace in found.traces}:
+        own = [trace for trace in found.traces if trace.path == path]
+        assert [trace.market for trace in own] == names[:3]
+        # The lines are each market's own: together they are what the path reports of the sum.
+        held = findings.result.values(best, "final_inventory")[path]
+        assert sum(trace.columns["inventory"][-1] for trace in own) == held
+        assert sum(len(trace.fills["step"]) for trace in own) == findings.result.values(best, "fills")[path]
+        pnl = findings.result.values(best, "pnl")[path]
+        assert sum(trace.columns["pnl"][-1] for trace in own) == pytest.approx(pnl, abs=1e-9)
+    assert len({trace.columns["ask"].tobytes() for trace in found.traces[:3]}) == 3
+    many = small_study(scenario={"steps": 50, "markets": markets}, points={"axes": {"steps": [50]}})
+    told = make_timeline(Findings.of(runner.sweep(many, out=tmp_path / "many", jobs=1)))
+    assert [fan.market for fan in told.fans] == names[:MOST_MARKETS]
+
+
 # ---- png
 
 

@@ -16,6 +16,7 @@ from mcmm.reports.details import Details
 from mcmm.reports.figures import MOST_DISTRIBUTIONS, figures_data
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page, write_page
+from mcmm.reports.provenance import settings_groups
 from mcmm.scenario import Scenario
 
 
@@ -144,8 +145,8 @@ def test_the_page_stays_small() -> None:
 def test_the_page_tells_settings_and_provenance(small: Findings) -> None:
     html = page(small)
     for name in Scenario.settings():
-        # What several markets share is of no use to one.
-        assert (f'id="setting-{name}"' in html) is not name.startswith("portfolio.")
+        # What several markets share is of no use to one, and the book's to a market that is a quote.
+        assert (f'id="setting-{name}"' in html) is not name.startswith(("portfolio.", "book."))
     assert "0.02, 0.04, 0.06, 0.1, 0.16" in html
     for text in ("190.0 million path-steps per second", "avx2", small.result.study.digest(), "2026-01-05"):
         assert text in html
@@ -154,6 +155,12 @@ def test_the_page_tells_settings_and_provenance(small: Findings) -> None:
     assert table[0].count('<th scope="row"') == 20
     assert table[0].count('class="best"') == 1
     assert table[0].count('class="tied"') == len(small.tied)
+
+
+def test_the_page_tells_the_books_settings_where_a_point_has_one() -> None:
+    result = sweep({"venue": ["quote", "book"], "quoting.base_spread": [0.04, 0.06]})
+    groups = {group["table"]: group["rows"] for group in settings_groups(Findings.of(result))}
+    assert {row["name"] for row in groups["book"]} >= {"place_latency", "cancel_latency"}
 
 
 def test_the_same_sweep_makes_the_same_page(small: Findings) -> None:

@@ -377,6 +377,7 @@ def _time(details: Details) -> dict[str, Any] | None:
 
     return {
         "levels": list(FAN_LEVELS),
+        "markets": details.findings.result.study.scenario.market_count,
         "fans": [
             {
                 "row": fan.row,
@@ -393,6 +394,7 @@ def _time(details: Details) -> dict[str, Any] | None:
         "traces": [
             {
                 "path": trace.path,
+                "market": trace.market,
                 "quantile": trace.quantile,
                 "settled": _number(trace.settled),
                 "columns": {name: rounded(values, 4) for name, values in trace.columns.items()},

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mcmm.reports import numbers
+from mcmm.reports.queue import venue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcmm.reports.findings import Findings
-    from mcmm.scenario import Scenario, Setting
+    from mcmm.scenario import Setting
 
 __all__ = ["provenance_rows", "recipes", "settings_groups"]
 
@@ -52,7 +53,7 @@ def settings_groups(findings: Findings) -> list[dict[str, Any]]:
     points = findings.result.points
     groups: dict[str, list[dict[str, str]]] = {}
     scenario = study.scenario
-    for name, setting in _described(scenario).items():
+    for name, setting in _described(findings).items():
         table, _, leaf = name.rpartition(".")
         if name in points.columns:
             kind, values = "swept", list(dict.fromkeys(numbers.setting_text(value) for value in points[name]))
@@ -76,11 +77,13 @@ def settings_groups(findings: Findings) -> list[dict[str, Any]]:
     return [{"table": table or "scenario", "rows": rows} for table, rows in groups.items()]
 
 
-def _described(scenario: Scenario) -> dict[str, Setting]:
+def _described(findings: Findings) -> dict[str, Setting]:
     """Return the settings to show: the shared ones, and of several markets those each has for itself."""
-    shown = scenario.settings()
+    scenario = findings.result.study.scenario
+    unused = ("portfolio.",) * (not scenario.markets) + ("book.",) * (not venue_of(findings))
+    shown = {name: each for name, each in scenario.settings().items() if not name.startswith(unused)}
     if not scenario.markets:
-        return {name: setting for name, setting in shown.items() if not name.startswith("portfolio.")}
+        return shown
     own = (f"markets.{each.name}.{name}" for each in scenario.markets for name in each.overrides())
     return shown | {name: scenario.setting(name) for name in own}
 

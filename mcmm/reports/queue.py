@@ -91,7 +91,10 @@ def _ratio(part: float, of: float) -> float:
 
 def venue_of(findings: Findings) -> str:
     """Name the venues of a sweep's points; empty where there is but the quote."""
-    found = {findings.result.study.scenario_at(point).venue for point in findings.result.points.index}
+    study, points = findings.result.study, findings.result.points
+    found = {study.scenario.venue}
+    if "venue" in points.columns:
+        found = {study.scenario_at(point).venue for point in points.index}
     return "" if found == {"quote"} else f"venue{'s' * (len(found) > 1)} {' and '.join(sorted(found))}"
 
 

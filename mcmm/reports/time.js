@@ -9,31 +9,54 @@ const FANS = [
 
 function setUpTime() {
   if (!data.time) return;
+  const markets = distinct(data.time.fans, "market");
+  document.querySelectorAll(".of-markets").forEach((label) => (label.hidden = markets.length < 2));
   const point = $("time-point");
-  data.time.fans.forEach((fan, i) =>
-    point.append(
-      option(i, `${i ? "smallest tail" : "recommended"}, ${data.points[fan.row].id}: ${data.points[fan.row].label}`),
-    ),
+  distinct(data.time.fans, "row").forEach((row, i) =>
+    point.append(option(row, `${i ? "smallest tail" : "recommended"}, ${data.points[row].id}: ${data.points[row].label}`)),
   );
-  point.addEventListener("change", () => redraw("plot-fan"));
   const path = $("trace-path");
-  data.time.traces.forEach((trace, i) =>
-    path.append(
-      option(
-        i,
-        `path ${trace.path}, ${100 * trace.quantile}% quantile: ${format(trace.settled, "$")} settled`,
-        trace.quantile === 0.5,
+  data.time.traces
+    .filter((trace) => trace.market === markets[0])
+    .forEach((trace) =>
+      path.append(
+        option(
+          trace.path,
+          `path ${trace.path}, ${100 * trace.quantile}% quantile: ${format(trace.settled, "$")} settled`,
+          trace.quantile === 0.5,
+        ),
       ),
-    ),
-  );
-  path.addEventListener("change", () => redraw("plot-trace"));
+    );
+  for (const [plot, ...choices] of [
+    ["plot-fan", "time-point", "time-market"],
+    ["plot-trace", "trace-path", "trace-market"],
+  ]) {
+    markets.forEach((name) => $(choices[1]).append(option(name, name)));
+    choices.forEach((choice) => $(choice).addEventListener("change", () => redraw(plot)));
+  }
   figure("plot-fan", drawFan);
   figure("plot-trace", drawTrace);
 }
 
+function distinct(items, key) {
+  return [...new Set(items.map((item) => item[key]))];
+}
+
+// Of the items that are told apart by their market as well, the one chosen.
+function selected(items, key, select, market) {
+  return items.find((item) => item[key] === Number($(select).value) && item.market === $(market).value);
+}
+
+// How many markets a page has room for is less than a path may have.
+function ofMarkets(market) {
+  if (!market) return "";
+  const told = distinct(data.time.fans, "market").length;
+  return ` Market ${market}` + (told < data.time.markets ? `, of the first ${told} of ${data.time.markets}.` : ".");
+}
+
 function drawFan() {
   const look = theme();
-  const fan = data.time.fans[Number($("time-point").value)];
+  const fan = selected(data.time.fans, "row", "time-point", "time-market");
   const stacked = narrow.matches && !printing;
   const colour = look.points[0];
   const traces = [];
@@ -89,15 +112,13 @@ function drawFan() {
   draw("plot-fan", traces, { showlegend: true, ...layout, legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom" } });
   $("fan-caption").textContent =
     `Quantiles over the first ${plain(fan.paths, 0)} paths of point ${data.points[fan.row].id}, at ${fan.steps.length} equally spaced steps.` +
-    (fan.market
-      ? ` Of its markets the first alone, ${fan.market}: the others and their sum are left out here.`
-      : "") +
+    ofMarkets(fan.market) +
     " The spread is that of the paths that quote at that step.";
 }
 
 function drawTrace() {
   const look = theme();
-  const trace = data.time.traces[Number($("trace-path").value)];
+  const trace = selected(data.time.traces, "path", "trace-path", "trace-market");
   const { step, probability, mid, bid, ask, inventory } = trace.columns;
   const line = (y, name, colour, width, more = {}) => ({
     type: "scatter",
@@ -167,5 +188,5 @@ function drawTrace() {
     `Path ${trace.path} of point ${data.points[data.time.fans[0].row].id}: pnl_settled ${format(trace.settled, "$")}. ` +
     "Triangles are fills, larger for more contracts: up bought at the bid, down sold at the ask; below, the inventory in contracts." +
     (every > 1 ? ` One step of ${every} is drawn, and every fill.` : "") +
-    (data.time.fans[0].market ? ` Of its markets the first alone, ${data.time.fans[0].market}.` : "");
+    (trace.market ? `${ofMarkets(trace.market)} The settled result is that of all its markets.` : "");
 }

@@ -18,6 +18,7 @@ from mcmm.statistics import ordered_quantile, sorted_sample
 if TYPE_CHECKING:
     from mcmm.moments import FloatArray
     from mcmm.reports.findings import Findings
+    from mcmm.scenario import Scenario
 
 __all__ = ["FAN_LEVELS", "Fan", "Timeline", "Trace", "make_timeline"]
 
@@ -29,6 +30,8 @@ CHECKPOINTS = 100
 MOST_PATH_STEPS, MOST_PATHS = 50_000_000, 20_000
 #: The traced paths: those whose pnl_settled is at these quantiles of the fan's.
 TRACED = (0.05, 0.5, 0.95)
+#: The most markets of a path that are told, its first.
+MOST_MARKETS = 4
 #: The most steps of a trace that are kept; of a longer path every second, third .. step, and every fill.
 MOST_STEPS = 800
 
@@ -42,7 +45,7 @@ class Fan:
     row : int
         The point's row.
     market : str
-        Whose: of several markets the first; ``""`` where there is one.
+        Whose, of several; ``""`` where there is one.
     paths : int
         The point's first paths.
     steps : ndarray of int64, shape (checkpoints,)
@@ -69,10 +72,12 @@ class Trace:
     ----------
     path : int
         Its number.
+    market : str
+        Whose quotes and fills, of several; ``""`` where there is one.
     quantile : float
         Where its pnl_settled lies among the fan's paths.
     settled : float
-        Its pnl_settled, dollars.
+        Its pnl_settled, dollars, of all its markets together.
     columns : dict of str to ndarray of shape (steps,)
         ``step``, ``probability``, ``mid``, ``bid``, ``ask``, ``inventory``, ``pnl``.
     fills : dict of str to ndarray of shape (fills,)
@@ -80,6 +85,7 @@ class Trace:
     """
 
     path: int
+    market: str
     quantile: float
     settled: float
     columns: dict[str, FloatArray]
@@ -88,7 +94,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The fans of the points told, and the traced paths of the first of them."""
+    """The fans of the points told, and the traced paths of the first of them; of each market one.
+
+    Of a path's markets no more than `MOST_MARKETS` are told.
+    """
 
     fans: tuple[Fan, ...]
     traces: tuple[Trace, ...]
@@ -116,14 +125,14 @@ def make_timeline(findings: Findings) -> Timeline | None:
         return None
     fans, traces = [], []
     for row in rows:
-        fan, settled = _fan(findings, row)
-        fans.append(fan)
+        found, settled = _fans(findings, row)
+        fans += found
         if row == findings.best:
             traces = _traces(findings, row, settled)
     return Timeline(tuple(fans), tuple(traces))
 
 
-def _fan(findings: Findings, row: int) -> tuple[Fan, FloatArray]:
+def _fans(findings: Findings, row: int) -> tuple[list[Fan], FloatArray]:
     study, point = findings.result.study, int(findings.result.points.index[row])
     scenario = study.scenario_at(point)
     most = max(MOST_PATH_STEPS // (scenario.steps * scenario.market_count), 100)
@@ -132,12 +141,18 @@ def _fan(findings: Findings, row: int) -> tuple[Fan, FloatArray]:
         scenario, paths=paths, seed=study.seed, jobs=-1, checkpoints=count, policy=study.quoter_of(scenario)
     )
     marks = run.checkpoint_values or {}
-    first = {name: values[:, 0] if scenario.markets else values for name, values in marks.items()}
-    quantiles = {name: _quantiles(first[name]) for name in QUANTITIES}
-    quoted = np.isfinite(first["spread"]).mean(axis=0)
-    market = scenario.market_names[0] if scenario.markets else ""
     steps = checkpoint_steps(scenario.steps, count) + 1
-    return Fan(row, market, paths, steps, quantiles, quoted), run.values[NAMES.index("pnl_settled")]
+    fans = []
+    for place, market in enumerate(_told(scenario)):
+        own = {name: values[:, place] if market else values for name, values in marks.items()}
+        quantiles = {name: _quantiles(own[name]) for name in QUANTITIES}
+        fans.append(Fan(row, market, paths, steps, quantiles, np.isfinite(own["spread"]).mean(axis=0)))
+    return fans, run.values[NAMES.index("pnl_settled")]
+
+
+def _told(scenario: Scenario) -> tuple[str, ...]:
+    """Return the markets told, by name; of a scenario with one market that has none."""
+    return scenario.market_names[:MOST_MARKETS] if scenario.markets else ("",)
 
 
 def _quantiles(values: FloatArray) -> FloatArray:
@@ -162,16 +177,10 @@ def _traces(findings: Findings, row: int, settled: FloatArray) -> list[Trace]:
             policy=study.quoter_of(scenario),
         )
         values = run.trace_values or {}
-        traced = {name: rows[0, 0] if scenario.markets else rows[0] for name, rows in values.items()}
-        found.append(
-            Trace(
-                path,
-                next(level for level, each in places.items() if each == path),
-                float(settled[path]),
-                _steps(traced),
-                _fills(traced),
-            )
-        )
+        quantile = next(level for level, each in places.items() if each == path)
+        for place, market in enumerate(_told(scenario)):
+            own = {name: rows[0, place] if market else rows[0] for name, rows in values.items()}
+            found.append(Trace(path, market, quantile, float(settled[path]), _steps(own), _fills(own)))
     return found
 
 

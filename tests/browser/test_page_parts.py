@@ -40,6 +40,7 @@ def test_time_follows_its_controls_and_tells_on_hover(opened: Watched) -> None:
     text = label.text_content() or ""
     assert "steps, pnl" in text
     assert all(f"{share}%: " in text for share in (1, 5, 25, 50, 75, 95, 99))
+    assert not opened.page.locator("#time-market").is_visible()
     opened.page.locator("#time-point").select_option(index=1)
     assert opened.traces("fan") != before
     one = opened.traces("trace")
@@ -71,6 +72,31 @@ def test_panels_drivers_and_overshoot_follow_their_controls(opened: Watched) -> 
     chosen = opened.page.locator("#overshoot-point").evaluate("box => box.selectedIndex")
     opened.page.locator("#overshoot-point").select_option(index=(chosen + 1) % points)
     assert opened.text("#overshoot-caption") != told
+
+
+def test_time_follows_the_market(browser: Browser, tmp_path: Path) -> None:
+    from small_study import small_study
+
+    from mcmm import runner
+    from mcmm.reports.page import page
+
+    markets = [{"name": "yes"}, {"name": "no", "quoting": {"base_spread": 0.08}}]
+    study = small_study(scenario={"steps": 50, "markets": markets}, points={"axes": {"steps": [40, 50]}})
+    html = page(Findings.of(runner.sweep(study, out=tmp_path / "run", jobs=1)))
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    opened = Watched(browser.new_page())
+    opened.open(tmp_path / "report.html")
+    for plot, select, caption in (
+        ("fan", "#time-market", "#fan-caption"),
+        ("trace", "#trace-market", "#trace-caption"),
+    ):
+        before = opened.traces(plot)
+        assert "Market yes." in opened.text(caption)
+        opened.page.locator(select).select_option("no")
+        assert "Market no." in opened.text(caption)
+        assert opened.traces(plot) != before
+    opened.page.close()
+    assert not opened.complaints
 
 
 def test_the_limits_are_drawn_as_their_table_says(opened: Watched) -> None:

@@ -127,7 +127,7 @@ def _print_estimate(study: Study, directory: Path, jobs: int) -> None:
         "paths": f"{found.paths:,} each{more}; {found.points * found.paths:,} in all",
         "path-steps": f"{found.path_steps:.4g}",
         "done": f"{found.done:.0%}, in {directory}" if found.done else f"nothing yet in {directory}",
-        "time": f"{duration(found.seconds)} on {workers} of this machine, at {speed}",
+        "time": f"{duration(found.seconds)} on {workers} of this machine, at {speed}, without the report",
         "disk": f"{size(found.bytes)}, and {size(found.page_bytes)} or so for report.html",
     }
     for name, text in lines.items():

@@ -39,6 +39,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(
     assert lines["path-steps"] == "3e+04"
     assert lines["done"] == "nothing yet in runs/study"
     assert "on 1 worker of this machine, at " in lines["time"]
+    assert lines["time"].endswith("path-steps/s, without the report")
     assert [path.name for path in folder.iterdir()] == ["study.toml"]
     assert cli.main(["sweep", "study.toml"]) == 0
     capsys.readouterr()

@@ -1,8 +1,9 @@
-"""What bounds the reduced bot: ``python -m benchmarks.bounds``.
+"""What bounds the reduced bot and the default: ``python -m benchmarks.bounds``.
 
-Interleaved in one process: the draws of its steps alone, as the core makes them; the whole of it; the
-vectorised Numba peer. Beside them what its arithmetic comes to if it were written for it alone and nothing
-ever waited: the vector operations that model.md leaves no choice about, counted by hand below, two a cycle.
+Interleaved in one process: the draws of the bot's steps alone, as the core makes them; the whole of it; the
+default scenario; the vectorised Numba peer. Beside them what the arithmetic comes to if it were written for
+that scenario alone and nothing ever waited: the vector operations that model.md leaves no choice about,
+counted by hand below, two a cycle.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from benchmarks import cases
 from benchmarks.timing import circumstances, interleave, measured, per_path_step, ratio, table
 
-__all__ = ["OPERATIONS", "main"]
+__all__ = ["BESIDES", "OPERATIONS", "main"]
 
 PATHS = 4096
 
@@ -31,6 +32,13 @@ OPERATIONS = (
     ("who is picked off, what is paid, cash, fair value and what informed takers earn", 13, 8),
     ("mid after a fill, with its defence", 12, 8),
     ("both pnls, peaks, drawdowns, exposure, the breaker", 16, 8),
+)
+# What the default scenario does besides.
+BESIDES = (
+    ("default: draws of a sixth purpose", 40, 64),
+    ("default: how far from fair the uninformed would pay, in double precision, to single", 8, 8),
+    ("default: exponential in single precision, and who stays", 18, 16),
+    ("default: both prices shaded by the imbalance", 3, 8),
 )
 A_CYCLE = 2.0
 
@@ -52,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     subjects = {
         "draws alone": per_path_step(lambda paths, seed: core.draw_alone(plan, seed, paths), PATHS, steps),
         "the reduced bot": per_path_step(run, PATHS, steps),
+        "the default scenario": per_path_step(cases.core("default")[0], PATHS, cases.core("default")[1]),
         "Numba, vectorised": per_path_step(cases.peer("numba_vector")[0], PATHS, steps),
     }
     times = interleave(subjects, options.rounds)
@@ -62,11 +71,14 @@ def main(argv: list[str] | None = None) -> None:
     ]
     sys.stdout.write(circumstances(options.rounds, PATHS) + "\n\n")
     sys.stdout.write(table("| timed | ns a path-step | of the peer's time |", rows) + "\n\n")
-    counted = [(what, count / lanes) for what, count, lanes in OPERATIONS]
-    total = sum(operations for _, operations in counted)
+    counted, besides = (
+        [(what, count / lanes) for what, count, lanes in counts] for counts in (OPERATIONS, BESIDES)
+    )
+    bot = ("**all of the reduced bot**", sum(operations for _, operations in counted))
+    default = ("**all of the default**", bot[1] + sum(operations for _, operations in besides))
     rows = [
         f"| {what} | {operations:.2f} | {operations / A_CYCLE / options.gigahertz:.2f} |"
-        for what, operations in [*counted, ("**all**", total)]
+        for what, operations in [*counted, bot, *besides, default]
     ]
     head = f"| counted | operations a path-step | ns at {A_CYCLE:.0f} a cycle, {options.gigahertz} GHz |"
     sys.stdout.write(table(head, rows) + "\n")

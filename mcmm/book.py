@@ -52,7 +52,9 @@ class Book(Table):
         "market order.",
     )
     place_latency: Annotated[int, Field(ge=0, le=32)] = setting(
-        0, "steps", "Steps until an order of the maker's is in the book; cancel_latency if that is longer."
+        0,
+        "steps",
+        "Steps until an order of the maker's is in the book; one that replaces another waits for its cancel.",
     )
     cancel_latency: Annotated[int, Field(ge=0, le=32)] = setting(
         0, "steps", "Steps until a cancel of the maker's reaches the book."

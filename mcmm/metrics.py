@@ -125,13 +125,19 @@ _BOOK_TABLE = (
     ),
     *(
         Metric(
-            f"queue_steps_{place}", "steps", f"Steps that an order of the maker's begins {where}.", whole=True
+            f"queue_steps_{place}",
+            "steps",
+            f"Steps that an order of the maker's begins {where}, all but a path's last 9.",
+            whole=True,
         )
         for place, where in PLACES.items()
     ),
     *(
         Metric(
-            f"queue_fills_{place}", "contracts", f"Filled in steps that the order began {where}.", whole=True
+            f"queue_fills_{place}",
+            "contracts",
+            f"Filled in steps that the order began {where}, all but a path's last 9.",
+            whole=True,
         )
         for place, where in PLACES.items()
     ),

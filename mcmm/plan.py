@@ -382,7 +382,7 @@ def _book(scenario: Scenario) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             cancels[-1],
         ),
         *(_FILL_RULES[book.fill_rule], book.join_only, book.top_up, book.warmup_steps),
-        *(max(book.place_latency, book.cancel_latency), book.cancel_latency, bound(book.passive_fraction)),
+        *(book.place_latency, book.cancel_latency, bound(book.passive_fraction)),
         *(bid, ask),
         *_padded([512 * upto for upto in accumulate(limits)], 512 * sum(limits)),
         *_padded([cancel - cancels[-1] for cancel in cancels]),

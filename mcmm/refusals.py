@@ -68,7 +68,8 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
         The lines; what all members of a union report is said once.
     """
     lines: list[str] = []
-    for fault in error.errors():
+    listed: set[str] = set()
+    for fault in settings.said_by_element(error.errors()):
         place = _place(fault["loc"])
         where = ".".join(str(part) for part in place)
         match fault["type"]:
@@ -81,6 +82,12 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
             case "value_error":
                 message = str(fault["msg"]).removeprefix("Value error, ")
                 lines.extend(f"{where}: {line}" if where else line for line in message.splitlines())
+            case _ if isinstance(fault["input"], list) and _takes_text(place, fault["loc"]):
+                # Once for all values of an axis, which are mostly wrong alike.
+                if where not in listed:
+                    got = settings.shown(fault["input"])
+                    lines.append(f'{where}: must have a list as text, as in "{got}", got {got}')
+                listed.add(where)
             case _:
                 lines.append(f"{where}: must be {_rule(place)}, got {settings.shown(fault['input'])}")
     lines = _quote_axes(
@@ -101,6 +108,13 @@ def _place(where: tuple[int | str, ...]) -> list[int | str]:
     if place[:1] == ["points"] and "values" in where:
         return place[: place.index("axes") + 2]
     return place
+
+
+def _takes_text(place: list[int | str], where: tuple[int | str, ...]) -> bool:
+    """Tell whether a fault is of a value, on an axis or in a list of points, of a setting that is a list."""
+    is_value = where[-1] != "values" if "values" in where else place[:2] == ["points", "points"]
+    setting = settings.catalogue().get(settings.place_of(str(place[-1]))[1])
+    return is_value and setting is not None and setting.rule.startswith(("a list", "rows"))
 
 
 def _rule(place: list[int | str]) -> str:

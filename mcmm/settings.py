@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -17,6 +17,9 @@ from pydantic_core import core_schema
 
 from mcmm.markets import MARKETS, NAME_RULE, Member, Tables
 from mcmm.tables import Table
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "MARKET_NAMES",
@@ -26,6 +29,7 @@ __all__ = [
     "json_schema",
     "place_of",
     "problems",
+    "said_by_element",
     "shown",
     "unknown",
 ]
@@ -62,6 +66,8 @@ class Setting:
         What the value counts; ``""`` for a pure number or a choice.
     rule : str
         What a value must be, as in ``"a whole number >= 1 or inf"``.
+    element : str
+        Of a list of numbers, what each of them must be; ``""`` for any other setting.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Setting:
     description: str
     unit: str
     rule: str
+    element: str = ""
 
 
 @cache
@@ -80,7 +87,15 @@ def catalogue() -> dict[str, Setting]:
         table, _, leaf = name.rpartition(".")
         owner = schema["$defs"][_TABLES[table].__name__] if table else schema
         entry = owner["properties"][leaf]
-        found[name] = Setting(name, field.default, entry["description"], entry["unit"], _rule(entry))
+        each = entry.get("items", {})
+        found[name] = Setting(
+            name,
+            field.default,
+            entry["description"],
+            entry["unit"],
+            _rule(entry),
+            _rule(each) if each.get("type") in ("number", "integer") else "",
+        )
     return found
 
 
@@ -155,6 +170,26 @@ def place_of(name: str) -> tuple[str, str]:
     return market, setting
 
 
+def said_by_element(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out of pydantic's findings that a list is too short for want of the elements that are wrong.
+
+    Parameters
+    ----------
+    faults : sequence of dict
+        The findings.
+
+    Returns
+    -------
+    list of dict
+        Those to be told.
+    """
+
+    def within(place: tuple[int | str, ...]) -> bool:
+        return any(each["loc"][: len(place)] == place != each["loc"] for each in faults)
+
+    return [each for each in faults if each["type"] != "too_short" or not within(each["loc"])]
+
+
 def problems(error: ValidationError, markets: Sequence[object] = ()) -> list[str]:
     """Return what pydantic found wrong with a scenario, a line per problem.
 
@@ -171,7 +206,7 @@ def problems(error: ValidationError, markets: Sequence[object] = ()) -> list[str
         Lines such as ``risk.inventory_limit: must be a whole number >= 1 or inf, got -5``.
     """
     lines = []
-    for problem in error.errors(include_url=False):
+    for problem in said_by_element(error.errors(include_url=False)):
         place, value = problem["loc"], problem["input"]
         if not place:  # of the scenario as a whole, and said in full
             lines.append(problem["msg"])
@@ -191,7 +226,9 @@ def problems(error: ValidationError, markets: Sequence[object] = ()) -> list[str
         else:
             rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
             got = f"a key {place[-1]}" if problem["type"] == "extra_forbidden" else shown(value)
-            lines.append(f"{where}{name}{rows}: must be {catalogue()[name].rule}, got {got}")
+            known = catalogue()[name]
+            rule = (rows and known.element) or known.rule
+            lines.append(f"{where}{name}{rows}: must be {rule}, got {got}")
     return list(dict.fromkeys(lines))  # a union reports each of its members
 
 

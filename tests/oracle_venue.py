@@ -34,7 +34,11 @@ class BookPath(Path):
         self.lagged = scenario.market.initial_probability
         self.decisions: list[dict[int, tuple[int, int]]] = []
         self.refusals = 0
-        self.queue = {name: dict.fromkeys(PLACES, 0.0) for name in ("steps", "fills", "value")}
+        # Of what rests, or rested last, on a side: the step that decided it, and the last that filled it.
+        self.sent = dict.fromkeys(SIDES, -1)
+        self.last_fill = dict.fromkeys(SIDES, -1)
+        self.began: list[tuple[int, str]] = []  # step and place of each order, as trading begins
+        self.value = dict.fromkeys(PLACES, 0.0)
         self.filled: list[tuple[int, int, int, int, str]] = []  # step, side, contracts, tick, place
         self.markouts = {h: [0.0, 0] for h in HORIZONS}
         self.flow.open()
@@ -50,7 +54,7 @@ class BookPath(Path):
             self.make_quote(t)
         self.decide()
         self.send(t)
-        places = self.places()
+        places = self.places(t)
         row = self.what_rests(quoting)
         takers = self.order_fills if self.scenario.flow.model == "replay" else self.taker_fills
         fills = [*self.flow_fills(t), *takers(t)]
@@ -83,38 +87,64 @@ class BookPath(Path):
     def send(self, t: int) -> None:
         """What has reached the venue: first both cancels, then both orders."""
         settings = self.scenario.book
+        if settings.place_latency < settings.cancel_latency:
+            self.send_early(t)
+            return
         cancels = self.decided(t - settings.cancel_latency)
-        orders = self.decided(t - max(settings.place_latency, settings.cancel_latency))
+        orders = self.decided(t - settings.place_latency)
         for side in SIDES:
-            found = self.book.makers(side)
-            if found is not None:
-                tick, size = cancels[side]
-                self.book.cut(side, int(min(size, self.room(side), found[1].size)) if tick == found[0] else 0)
+            self.cancel(side, cancels[side])
         for side in SIDES:
             self.place(side, cancels[side], orders[side])
 
-    def place(self, side: int, cancel: tuple[int, int], order: tuple[int, int]) -> None:
+    def send_early(self, t: int) -> None:
+        """The same where orders are the faster: what replaces another waits for its cancel."""
+        late, early = t - self.scenario.book.cancel_latency, t - self.scenario.book.place_latency
+        for side in SIDES:
+            rested = self.book.makers(side) is not None
+            self.cancel(side, self.decided(max(late, self.sent[side]))[side])
+            if rested and self.book.makers(side) is None:
+                self.last_fill[side] = -1  # it did not go by a fill
+        for side in SIDES:
+            rests = self.book.makers(side) is not None
+            at = late if rests else early
+            if at <= self.last_fill[side] or (rests and at < self.sent[side]):
+                self.note("order void", self.decided(at)[side][1] > 0 and not rests)
+                continue
+            order = self.decided(at)[side]
+            if self.place(side, order, order):
+                self.note("order faster than a cancel", not rests)
+                self.sent[side], self.last_fill[side] = at, -1
+
+    def cancel(self, side: int, decision: tuple[int, int]) -> None:
+        found = self.book.makers(side)
+        if found is not None:
+            tick, size = decision
+            self.book.cut(side, int(min(size, self.room(side), found[1].size)) if tick == found[0] else 0)
+
+    def place(self, side: int, cancel: tuple[int, int], order: tuple[int, int]) -> bool:
         tick, size = order
         wanted = int(min(size, cancel[1], self.room(side))) if tick == cancel[0] else 0
         found = self.book.makers(side)
         kept = 0 if found is None else found[1].size
         if wanted <= kept or (kept and not self.scenario.book.top_up):
-            return
+            return False
         if tick * side >= self.book.best(-side) * side:
             self.refusals += 1
-            return
+            return False
         self.note("larger order goes to the back", kept > 0)
         self.book.cut(side, 0)
         self.book.join(side, tick, wanted, makers=True)
+        return True
 
-    def places(self) -> dict[int, str]:
+    def places(self, t: int) -> dict[int, str]:
         places = {}
         q = min(self.scenario.quoting.quote_size, 2**20)
         for side in SIDES:
             if self.book.makers(side) is not None:
                 ahead = self.book.ahead(side)
                 places[side] = PLACES[(ahead > 0) + (ahead > q) + (ahead > 4 * q)]
-                self.queue["steps"][places[side]] += 1
+                self.began.append((t, places[side]))
         return places
 
     def what_rests(self, quoting: bool) -> dict[str, float]:
@@ -202,8 +232,8 @@ class BookPath(Path):
         self.window[-1] = signed + v, total + abs(v)
         if self.learns:
             self.shade_mid(v)
-        self.queue["fills"][places[side]] += abs(v)
         self.filled.append((t, side, abs(v), tick, places[side]))
+        self.last_fill[side] = t
         self.note("stale order filled", self.decided(t)[side] != (tick, self.decided(t)[side][1]))
 
     def fees_of(self, fills: list[Fill]) -> None:
@@ -223,14 +253,25 @@ class BookPath(Path):
                     self.markouts[horizon][0] += contracts * gain
                     self.markouts[horizon][1] += contracts
                     if horizon == 10:
-                        self.queue["value"][place] += contracts * gain
+                        self.value[place] += contracts * gain
+
+    def by_place(self) -> dict[str, float]:
+        """Steps, contracts and what they are worth, of the steps that can be marked 10 steps later."""
+        marked = self.scenario.steps - 10
+        steps = {place: sum(at == place and step <= marked for step, at in self.began) for place in PLACES}
+        fills = {
+            place: sum(size for step, _, size, _, at in self.filled if at == place and step <= marked)
+            for place in PLACES
+        }
+        told = {"steps": steps, "fills": fills, "value": self.value}
+        return {f"queue_{name}_{place}": of[place] for name, of in told.items() for place in PLACES}
 
     def metrics(self) -> dict[str, float]:
         return {
             **super().metrics(),
             "book_events": self.flow.events,
             "refusals": self.refusals,
-            **{f"queue_{name}_{place}": of[place] for name, of in self.queue.items() for place in PLACES},
+            **self.by_place(),
             **{f"markout_{h}": self.markouts[h][0] for h in HORIZONS},
             **{f"markout_volume_{h}": self.markouts[h][1] for h in HORIZONS},
         }

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import mcmm
 from mcmm._isa import core
-from mcmm.errors import InputError, ScenarioError
-from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.errors import InputError, ScenarioError, StudyError
+from mcmm.metrics import BOOK_NAMES, NAMES, PLACES
+from mcmm.policies import QuoteView
 from mcmm.recorded import replay
 from mcmm.reports import numbers
 from mcmm.reports.layout import figures
+from mcmm.reports.one_run import print_simulation
 from mcmm.tape import read_tape
 
 BOOK = {"venue": "book", "steps": 60, "book": {"activity": 0.3, "warmup_steps": 5}}
@@ -63,6 +66,14 @@ def test_a_quote_venue_is_written_as_before() -> None:
             {"book": {"limit_rates": []}},
             "book.limit_rates: must be a list of 1 to 16 numbers between 0 and 100",
         ),
+        (
+            {"book": {"limit_rates": [math.nan]}},
+            "book.limit_rates[0]: must be a number >= 0 and <= 100, got nan",
+        ),
+        (
+            {"quoting": {"policy": "custom", "parameters": [1.0, "2"]}},
+            'quoting.parameters[1]: must be a number >= -1e12 and <= 1e12, got "2"',
+        ),
         ({"book": {"fill_rule": "first"}}, "book.fill_rule: must be one of queue, touch, through"),
         (
             {"book": {"place_latency": 33}},
@@ -96,6 +107,7 @@ def test_what_a_book_cannot_have_is_refused_by_name(tables: dict[str, Any], line
     with pytest.raises(ScenarioError) as caught:
         scenario(**tables)
     assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1, "said once"
 
 
 def test_the_flow_meets_no_other_draw_whatever_the_maker_does() -> None:
@@ -163,6 +175,7 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = page.read_text("utf-8")
     assert 'id="queue-table"' in text
     assert '<a href="#queue">' in text
+    assert "last 9, whose fills cannot be marked so." in text
     assert "venues book and quote" in capsys.readouterr().out
     steps, fills = (summary[f"queue_{name}_near.mean"].iloc[2] for name in ("steps", "fills"))
     ratio, error = result.ratio("queue_fills_near", "queue_steps_near").iloc[2]
@@ -176,7 +189,12 @@ def test_a_sweep_of_venues_and_rules(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("venues", "spreads", "told"),
     [
-        (["quote", "book"], [0.02, 0.9], "Every other point is worse: none of the"),
+        (
+            ["quote", "book"],
+            [0.02, 0.9],
+            "The other point is worse and cannot be the best (paired differences;",
+        ),
+        (["book"], [0.02, 0.04, 0.9], "Every other point is worse: none of the 2 can be the best (paired"),
         (["quote", "book"], [0.02], "1 other point has no mean queue_steps_front, so nothing is said of it."),
     ],
 )
@@ -195,6 +213,7 @@ def test_a_point_without_a_books_metric_is_not_called_worse(
     out = " ".join(capsys.readouterr().out.split())
     assert told in out
     assert ("2 other points have no mean queue_steps_front" in out) == (len(spreads) == 2)
+    assert ("to have ruled out the true best): point" in out) == (len(spreads) == 2)
 
 
 def test_a_limit_is_calibrated_in_a_book() -> None:
@@ -232,15 +251,50 @@ def test_a_given_order_takes_what_rests_at_its_limit_or_better() -> None:
     assert trace["bought"].tolist() == [0, 0, 1, 0, 0]
 
 
-def test_an_order_waits_as_long_as_a_cancel_and_no_shipped_study_sweeps_both_as_two() -> None:
-    waits = [
-        mcmm.simulate(scenario(book=BOOK["book"] | {"place_latency": place, "cancel_latency": 3}), paths=20)
-        for place in (0, 3, 4)
-    ]
-    assert waits[0].values.tobytes() == waits[1].values.tobytes() != waits[2].values.tobytes()
-    points = mcmm.Study.load(Path(__file__).parents[1] / "sweeps" / "queue_position.toml").points()
-    late = points["book.place_latency"].combine(points["book.cancel_latency"], max)
-    assert not points.assign(**{"book.place_latency": late}).duplicated().any()
+@pytest.mark.parametrize(("steps", "counted", "filled"), [(12, 6, 6), (11, 4, 4), (10, 2, 0), (9, 0, 0)])
+def test_places_are_told_of_the_steps_that_can_be_marked(
+    steps: int, counted: int, filled: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: two orders a step; four contracts filled in step 1, two in step 2, behind three of others."""
+    quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
+    made = scenario(steps=steps, quoting={**MAKER, "quote_size": 9}, book=quiet)
+    rows = pd.DataFrame({"step": [1, 2], "side": [1, 1], "size": [7, 2]})
+    run = mcmm.simulate(made, paths=1, orders=rows)
+    path = run.paths.iloc[0]
+    told = {name: sum(path[f"queue_{name}_{place}"] for place in PLACES) for name in ("steps", "fills")}
+    assert told == {"steps": counted, "fills": filled}
+    assert path["volume"] == 6
+    print_simulation(run, Console(width=80))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Of all steps but a path's last 9, whose fills cannot be marked so" in out
+    assert ("paths of fewer than 10 steps have none to count" in out) == (counted == 0)
+    assert "nan" not in out
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_fresh_order_waits_for_itself_and_a_move_for_its_cancel(place: int) -> None:
+    """By hand, cancels five steps late: each ask that is decided, and when it is there."""
+    decided = {0: 55, 8: 54, 21: 56, 40: 57, 50: None, 51: 58, 60: 59, 61: 60}
+    quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
+    late = {"place_latency": place, "cancel_latency": 5}
+    maker = {"policy": "custom", "quote_size": 4}
+    made = scenario(steps=70, quoting=maker, book=quiet | late, flow={"model": "replay"})
+
+    def policy(view: QuoteView) -> None:
+        ticks = decided[max(step for step in decided if step <= view.step)]
+        view.bid[:] = 0.4
+        view.ask[:] = math.nan if ticks is None else ticks / 100
+
+    # Others' three and the maker's four; one of the maker's four; the maker's four, its move under way.
+    orders = pd.DataFrame({"step": [20, 30, 41], "side": 1, "size": [7, 1, 4]})
+    run = mcmm.simulate(made, paths=1, orders=orders, policy=policy, trace_paths=1)
+    rests = {place: (55, 4), 13: (54, 4), 21: None, 21 + place: (56, 4), 31: (56, 3), 36: (56, 4)}
+    rests |= {42: None, 42 + place: (57, 4), 55: (58, 4), 65: (60, 4)}
+    for step, row in run.trace.iterrows():
+        expected = rests.get(max((at for at in rests if at <= int(step)), default=-1))
+        found = None if math.isnan(row["ask"]) else (round(100 * row["ask"]), row["ask_size"])
+        assert found == expected, f"step {step}"
+    assert run.trace["sold"].sum() == 9
 
 
 def test_a_book_takes_less_than_it_may() -> None:
@@ -258,6 +312,23 @@ def test_the_rates_of_the_flow_are_an_axis() -> None:
     study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points={"axes": axes})
     events = mcmm.sweep(study, jobs=1).summary["book_events.mean"]
     assert events.iloc[1] > 1.5 * events.iloc[0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"axes": {"book.limit_rates": [[2.0, 1.0], [4.0, 2.0]]}},
+        {"design": "list", "points": [{"book.limit_rates": [2.0, 1.0]}]},
+    ],
+)
+def test_a_list_on_an_axis_is_text_and_the_refusal_says_how(points: dict[str, Any]) -> None:
+    with pytest.raises(StudyError) as caught:
+        mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points=points)
+    (line,) = str(caught.value).splitlines()
+    assert line.endswith('book.limit_rates: must have a list as text, as in "[2.0, 1.0]", got [2.0, 1.0]')
+    as_text = {"design": "list", "points": [{"book.limit_rates": "[2.0, 1.0]"}]}
+    study = mcmm.Study(name="rates", scenario=scenario(), paths=64, seed=3, points=as_text)
+    assert study.scenario_at(0).book.limit_rates == (2.0, 1.0)
 
 
 def test_paths_do_not_depend_on_jobs_or_neighbours() -> None:

@@ -19,7 +19,7 @@ cdef enum:
     MOST_EVENTS = 16383             # in a step
     MOST_LATENCY = 32               # steps
     DECISIONS = 64                  # a power of two beyond it
-    MARKED = 128                    # steps whose fills are remembered; a power of two beyond the longest mark-out
+    MARKED = 128                    # steps whose places and fills are kept; a power of two beyond the longest mark-out
     PLACES = 4                      # classes of the place in the queue
 
 cdef enum FillRule:
@@ -40,7 +40,7 @@ cdef struct BookSettings:
     FillRule fill_rule
     bint joins_only, tops_up
     Py_ssize_t warmup_steps
-    Py_ssize_t place_latency, cancel_latency    # the first is the longer of the two
+    Py_ssize_t place_latency, cancel_latency
     int32_t passive_bound
     int32_t start_bid, start_ask    # best prices before the warm-up
     int32_t start_volume[BOOK_LEVELS]
@@ -53,7 +53,7 @@ cdef struct Decision:
 
 cdef struct FilledStep:
     int32_t contracts
-    short tick, place
+    short tick, place               # place: -1 where the maker had no order
 
 cdef struct Book:
     int32_t volume[BOOK_TICKS]      # others', by tick + BOOK_PAD
@@ -61,6 +61,9 @@ cdef struct Book:
     int32_t best[2]                 # 0 and the ticks in a dollar where there is none
     uint64_t occupied[2][2]         # ticks with an order, the maker's included; beyond the last a sentinel
     Order order[2]                  # the maker's
+    # where orders are faster than cancels: the step that decided what rests, and the first that knows of its last fill
+    int32_t sent[2]
+    int32_t met[2]
     int32_t tilt                    # of others' limit orders towards bids, and of cancels towards asks: -256 .. 256
     int32_t filled[2]               # contracts of the maker's order filled in this step
     int32_t filled_informed[2]

@@ -8,7 +8,9 @@ from mcmm.kernel.book cimport (
     Decision, FilledStep, FillRule, Order, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance,
     occupy, place_class, see_best, share_of, take_level, withdraw,
 )
-from mcmm.kernel.book_flow cimport cancel_order, note_fill, place_order, take, tilt_of, wait_of
+from mcmm.kernel.book_flow cimport (
+    cancel_late, cancel_order, note_fill, place_early, place_order, take, tilt_of, wait_of,
+)
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
 from mcmm.kernel.single cimport minus_twice_logarithm
 from libc.stdint cimport int64_t
@@ -225,6 +227,7 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     cdef Py_ssize_t lane, side, now = step & (DECISIONS - 1)
     cdef Py_ssize_t cancelled = (step - book.cancel_latency) & (DECISIONS - 1)
     cdef Py_ssize_t placed = (step - book.place_latency) & (DECISIONS - 1)
+    cdef bint early = book.place_latency < book.cancel_latency
     cdef int32_t room[2]
     cdef int32_t tick
     cdef double limit = 1073741824.0 if not s.has_inventory_limit else s.inventory_limit
@@ -241,9 +244,15 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
         for side in range(2):
-            cancel_order(b, <int>side, &b.decided[cancelled][side], room[side])
+            if early:
+                cancel_late(b, book, <int>side, step, room[side])
+            else:
+                cancel_order(b, <int>side, &b.decided[cancelled][side], room[side])
         for side in range(2):
-            place_order(b, book, <int>side, &b.decided[cancelled][side], &b.decided[placed][side], room[side])
+            if early:
+                place_early(b, book, <int>side, step, room[side])
+            else:
+                place_order(b, book, <int>side, &b.decided[cancelled][side], &b.decided[placed][side], room[side])
         for side in range(2):
             b.filled[side] = b.filled_informed[side] = 0
             b.marks[step & (MARKED - 1)][side].place = -1
@@ -251,7 +260,6 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
                 b.marks[step & (MARKED - 1)][side].place = <short>place_class(
                     b.order[side].ahead, <int32_t>minimum(s.quote_size, 1048576.0)
                 )
-                b.queue_steps[b.marks[step & (MARKED - 1)][side].place] += 1.0
             b.marks[step & (MARKED - 1)][side].contracts = 0
         b.fills = 0
         b.fees = 0.0
@@ -349,7 +357,6 @@ cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, 
         else:
             blk.bought[lane] = contracts
         if contracts > 0.0:
-            b.queue_fills[b.marks[step & (MARKED - 1)][side].place] += contracts
             b.marks[step & (MARKED - 1)][side].contracts = b.filled[side]
             b.marks[step & (MARKED - 1)][side].tick = <short>b.order[side].tick
     if s.moves_mid:
@@ -368,7 +375,10 @@ cdef void trade_in_book(Block* blk, const Settings* s, const Tables* t, Windows*
 
 
 cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p, double unit) noexcept nogil:
-    """What the fills of a step are worth, `step` and its move being the last of as many steps as the horizon has."""
+    """What the fills of a step are worth, `step` and its move being the last of as many steps as the horizon has.
+
+    What is told by place is all counted here, so that it is of the same steps: a path need not know where it ends.
+    """
     cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), side
     cdef FilledStep* filled
     cdef double value
@@ -376,6 +386,9 @@ cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p
         return
     for side in range(2):
         filled = &b.marks[(step + 1 - steps) & (MARKED - 1)][side]
+        if horizon == 1 and filled.place >= 0:
+            b.queue_steps[filled.place] += 1.0
+            b.queue_fills[filled.place] += filled.contracts
         if filled.contracts == 0:
             continue
         value = filled.contracts * (p - filled.tick * unit if side == BID else filled.tick * unit - p)

@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from mcmm.kernel.book cimport (
-    ASK, BID, BOOK_PAD, Book, BookSettings, Decision, at_least, at_most, cancel_rate_of, cancelled_tick,
+    ASK, BID, BOOK_PAD, DECISIONS, Book, BookSettings, Decision, at_least, at_most, cancel_rate_of, cancelled_tick,
     join, occupy, see_best, share_of, take_level, vacate, withdraw,
 )
 from mcmm.kernel.fills cimport maker_fee
@@ -57,19 +57,54 @@ cdef inline void cancel_order(Book* b, int side, const Decision* reached, int32_
     see_best(b, side)
 
 
-cdef inline void place_order(
+cdef inline bint place_order(
     Book* b, const BookSettings* s, int side, const Decision* cancels, const Decision* places, int32_t room
 ) noexcept nogil:
-    """Place the maker's order at the back if it is new, moved or made larger; not where it would trade at once."""
+    """Place the maker's order at the back if it is new, moved or made larger; not where it would trade at once.
+
+    Returns whether it was placed.
+    """
     cdef int32_t tick = places.tick, kept = b.order[side].size
     cdef int32_t wanted = at_most(at_most(places.size, cancels.size), room) if tick == cancels.tick else 0
     if wanted <= kept or (kept > 0 and not s.tops_up):
-        return
+        return False
     if (tick >= b.best[ASK]) if side == BID else (tick <= b.best[BID]):
         b.refusals += 1.0
-        return
+        return False
     b.order[side].tick = tick
     b.order[side].size = wanted
     b.order[side].ahead = b.volume[BOOK_PAD + tick]
     occupy(b, side, tick)
     see_best(b, side)
+    return True
+
+
+cdef inline void cancel_late(
+    Book* b, const BookSettings* s, int side, Py_ssize_t step, int32_t room
+) noexcept nogil:
+    """`cancel_order` where orders are faster than cancels: one decided before what rests was sent is not of it."""
+    cdef Py_ssize_t decided = step - s.cancel_latency
+    cdef bint rests = b.order[side].size > 0
+    if b.filled[side] > 0:
+        b.met[side] = <int32_t>step
+    if decided < b.sent[side]:
+        decided = b.sent[side]
+    cancel_order(b, side, &b.decided[decided & (DECISIONS - 1)][side], room)
+    if rests and b.order[side].size == 0:
+        b.met[side] = 0
+
+
+cdef inline void place_early(
+    Book* b, const BookSettings* s, int side, Py_ssize_t step, int32_t room
+) noexcept nogil:
+    """`place_order` where orders are faster than cancels: what replaces another waits for its cancel.
+
+    Nor is anything placed that was decided before a fill of what it would replace, or of the order before it.
+    """
+    cdef bint rests = b.order[side].size > 0
+    cdef Py_ssize_t decided = step - (s.cancel_latency if rests else s.place_latency)
+    cdef const Decision* order = &b.decided[decided & (DECISIONS - 1)][side]
+    if decided < b.met[side] or (rests and decided < b.sent[side]):
+        return
+    if place_order(b, s, side, order, order, room):
+        b.sent[side] = <int32_t>decided

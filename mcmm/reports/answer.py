@@ -125,7 +125,10 @@ def _compared(findings: Findings, best: int, others: int) -> str:
     rule = f"{paired}; at most a 5% chance to have ruled out the true best"
     if not findings.tied:
         near = findings.order[1]
-        gap = f"; the nearest, {_behind(findings, near)}" if math.isfinite(findings.shortfall[near]) else ""
+        gap = _behind(findings, near) if math.isfinite(findings.shortfall[near]) else ""
+        if others == 1:
+            return f"The other point is worse and cannot be the best ({rule}){gap and f': {gap}'}."
+        gap = gap and f"; the nearest, {gap}"
         return f"Every other point is worse: none of the {others} can be the best ({rule}){gap}."
     points = [str(findings.result.points.index[row]) for row in findings.tied]
     if len(points) <= MOST_TOLD:
@@ -134,7 +137,8 @@ def _compared(findings: Findings, best: int, others: int) -> str:
         listed = ", ".join(points[:8]) + (f" and {len(points) - 8} more" if len(points) > 8 else "")
         listed += f"; the nearest, {_behind(findings, findings.tied[0])}"
     if len(points) == 1:
-        text = f"Of the {others} other points one is not shown to be worse ({rule}): {listed}"
+        one = "The other point" if others == 1 else f"Of the {others} other points one"
+        text = f"{one} is not shown to be worse ({rule}): {listed}"
     else:
         text = f"Of the {others} other points {len(points)} are not shown to be worse ({rule}): {listed}"
     tails = {row: findings.value(row, TAIL) for row in (best, *findings.tied)}

@@ -22,7 +22,14 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
-from mcmm.reports.queue import market_queues, markout_line, place_columns, point_groups, together
+from mcmm.reports.queue import (
+    counted_steps,
+    market_queues,
+    markout_line,
+    place_columns,
+    point_groups,
+    together,
+)
 from mcmm.statistics import MONEY_METRICS, proportion
 from mcmm.summaries import summarise
 
@@ -137,8 +144,8 @@ def print_simulation(simulation: Simulation, console: Console, seconds: float | 
         notes.append(
             "Places, as a step begins: "
             + "; ".join(f"{name}, {where}" for name, where in PLACES.items())
-            + ". Filled: contracts, of an order there; ¢: their mark-out after 10 steps, 0 in a path's "
-            + "last 9."
+            + ". Filled: contracts, of an order there; ¢: their mark-out after 10 steps. "
+            + counted_steps(scenario.steps)
         )
     if constant:
         notes.append(f"The same on every path: {_constants(constant)}.")

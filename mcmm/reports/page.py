@@ -25,7 +25,7 @@ from mcmm.reports.findings import (
     short_names,
 )
 from mcmm.reports.provenance import provenance_rows, recipes, settings_groups
-from mcmm.reports.queue import queue_rows, queues_of, together, venue_of
+from mcmm.reports.queue import counted_steps, queue_rows, queues_of, together, venue_of
 
 if TYPE_CHECKING:
     from mcmm.statistics import Estimate
@@ -354,7 +354,12 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
     if not queues:
         return None
     study = findings.result.study
-    told = {"with_errors": study.all_rows, "together": together(study.scenario)}
+    shortest = min(study.steps_at(findings.result.points.index[row]) for row in queues)
+    told = {
+        "with_errors": study.all_rows,
+        "together": together(study.scenario),
+        "counted": counted_steps(shortest),
+    }
     return {"headings": headings, "rows": rows, "places": PLACES, **told}
 
 

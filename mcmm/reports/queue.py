@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HORIZONS",
     "Queue",
+    "counted_steps",
     "market_queues",
     "markout_line",
     "place_columns",
@@ -36,6 +37,9 @@ __all__ = [
 HORIZONS = (1, 10, 100)
 """Steps after a fill at which it is marked."""
 
+
+_MARKED_AFTER = 10
+"""Steps after which the fills of a place are marked."""
 
 #: Cents, and what they are made of: the metrics' dollars.
 _CENTS = 100.0
@@ -102,6 +106,12 @@ def together(scenario: Scenario) -> str:
     """Say of how many markets a queue is the sum; empty of one."""
     count = len(scenario.markets)
     return "" if count < 2 else f"{'both' if count == 2 else f'all {count}'} markets together"
+
+
+def counted_steps(least: int) -> str:
+    """Say which steps places are told of, where the shortest path has `least`."""
+    short = f"; paths of fewer than {_MARKED_AFTER} steps have none to count" if least < _MARKED_AFTER else ""
+    return f"Of all steps but a path's last {_MARKED_AFTER - 1}, whose fills cannot be marked so{short}."
 
 
 def market_queues(simulation: Simulation, markets: Sequence[str]) -> dict[int, Queue]:
@@ -181,9 +191,10 @@ def place_columns(simulation: Simulation) -> list[Column]:
     row = dict(zip(simulation.scenario.columns, simulation.values, strict=True))
     steps = [row[f"queue_steps_{place}"] for place in PLACES]
     total = sum(float(each.sum()) for each in steps)
+    shares = [100.0 * _ratio(float(each.sum()), total) for each in steps]
     columns = [
         Column("place in\nthe queue", [*PLACES], text=True),
-        Column("share of\nsteps", [f"{100 * _ratio(float(each.sum()), total):.1f}%" for each in steps]),
+        Column("share of\nsteps", [f"{share:.1f}%" if math.isfinite(share) else "-" for share in shares]),
     ]
     for heading, name, scale in (("filled\na step", "fills", 1.0), ("\u00a2\na step", "value", 100.0)):
         found = [

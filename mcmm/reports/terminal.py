@@ -28,7 +28,7 @@ from mcmm.reports.layout import (
     rate,
     say,
 )
-from mcmm.reports.queue import point_groups, queues_of, together, venue_of
+from mcmm.reports.queue import counted_steps, point_groups, queues_of, together, venue_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,8 @@ def print_report(findings: Findings, console: Console, details: Details | None =
             console,
             "\nThe maker's place in the queue: contracts filled a step, what a step earns, mark-outs"
             + (", with standard errors" if result.study.all_rows else "")
-            + f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}.",
+            + f"{f'; {joint}' if (joint := together(result.study.scenario)) else ''}. "
+            + counted_steps(min(result.study.steps_at(result.points.index[row]) for row in booked)),
         )
         points = Column("point", [str(result.points.index[row]) for row in booked])
         for columns in pack(point_groups(queues, booked), [points], min(WIDTH, console.width)):

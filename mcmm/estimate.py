@@ -15,7 +15,7 @@ from mcmm.errors import StoreError
 from mcmm.records import join_files
 from mcmm.rounds import Round
 from mcmm.runner import task_of
-from mcmm.study import Study, summary_columns
+from mcmm.study import MANY_POINTS, Study, summary_columns
 from mcmm.tasks import Failure, Stop, compute
 from mcmm.workers import Workers
 
@@ -50,7 +50,7 @@ class Estimate:
     bytes : int
         The run directory's size in the end, without a report's page.
     page_bytes : int
-        The size of the page that `mcmm sweep` puts there too, roughly.
+        The size of the page that `mcmm sweep` puts there too, roughly; 0 for more points than have one.
     workers : int
         How many were tried.
     """
@@ -117,7 +117,7 @@ def estimate(study: Study, out: str | Path | None = None, jobs: int = -1, policy
         rate,
         left / rate,
         int(size * len(first.plan)) + len(summary_columns(study.metrics)) * (_COLUMN + _NUMBER * study.count),
-        _PAGE + _PAGE_POINT * study.count,
+        _PAGE + _PAGE_POINT * study.count if study.count <= MANY_POINTS else 0,
         workers.count,
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mcmm.arguments import PolicyOption, check_output
+from mcmm.console import print_error
 from mcmm.errors import InputError
 
 __all__ = ["add_to"]
@@ -82,6 +83,7 @@ def report(
             f"{run}: must be a sweep's run directory, or a .parquet file of `mcmm simulate --out`"
         )
     from mcmm.store import SweepResult
+    from mcmm.study import MANY_POINTS
 
     result = SweepResult.load(run, policy)
     # A policy that is missing, or not wanted, is refused here: the page is to be whole.
@@ -89,10 +91,16 @@ def report(
     if kind is Format.html:
         from mcmm.reports import report as make_report
 
-        page = html if html is not None else run / "report.html"
-        check_output(page)
+        page = html
+        if page is None and result.study.count <= MANY_POINTS:
+            page = run / "report.html"
+        if page is not None:
+            check_output(page)
         make_report(result, html=page, png=png)
-        typer.echo(f"wrote {page}")
+        if page is None:
+            print_error(f"no page is written for more than {MANY_POINTS:,} points", kind="note")
+        else:
+            typer.echo(f"wrote {page}")
     else:
         if html is not None:
             raise InputError("--html: is for --format html, which is the default")

@@ -44,9 +44,11 @@ def sensitivity(study: Study, summary: pd.DataFrame, column: str) -> pd.DataFram
         taken = blocks[:, :, places]
         if float(np.ptp(taken)) == 0.0:
             return np.zeros((2, axes))
-        func: Any = {"f_A": taken[0], "f_B": taken[1], "f_AB": taken[2:]}
+        # An axis' indices need no other's; scipy fails at one axis alone, so that is given twice.
+        mixed = np.concatenate([taken[2:]] * 2) if axes == 1 else taken[2:]
+        func: Any = {"f_A": taken[0], "f_B": taken[1], "f_AB": mixed}
         found = sobol_indices(func=func, n=samples)
-        return np.array([np.reshape(found.first_order, axes), np.reshape(found.total_order, axes)])
+        return np.array([np.ravel(found.first_order)[:axes], np.ravel(found.total_order)[:axes]])
 
     every = np.arange(samples)
     # scipy's own bootstrap of the indices takes no seed, and BCa, its default, needs samples of another size.

@@ -90,7 +90,7 @@ def sweep(
     """
     from mcmm.reports import report as make_report
     from mcmm.runner import sweep as run_sweep
-    from mcmm.study import Study
+    from mcmm.study import MANY_POINTS, Study
 
     loaded = Study.load(study)
     check_jobs(jobs)
@@ -102,12 +102,15 @@ def sweep(
     try:
         with progress:
             result = run_sweep(loaded, directory, jobs, backend.value, progress, scheduler, policy)
-        page = directory / "report.html"
+        page = directory / "report.html" if loaded.count <= MANY_POINTS else None
         make_report(result, html=page)
     except KeyboardInterrupt:
         share = f"{progress.done / progress.total:.0%} done, " if progress.total else ""
         raise Interrupted(f"{share}kept in {directory}; run the same command again to resume") from None
-    typer.echo(f"wrote {page}")
+    if page is None:
+        print_error(f"no page is written for more than {MANY_POINTS:,} points", kind="note")
+    else:
+        typer.echo(f"wrote {page}")
 
 
 def _print_estimate(study: Study, directory: Path, jobs: int) -> None:
@@ -122,13 +125,14 @@ def _print_estimate(study: Study, directory: Path, jobs: int) -> None:
     )
     workers = f"{found.workers} worker{'s' * (found.workers > 1)}"
     speed = rate(found.path_steps_per_second)
+    page = f", and {size(found.page_bytes)} or so for report.html" if found.page_bytes else ""
     lines = {
         "points": f"{found.points:,}",
         "paths": f"{found.paths:,} each{more}; {found.points * found.paths:,} in all",
         "path-steps": f"{found.path_steps:.4g}",
         "done": f"{found.done:.0%}, in {directory}" if found.done else f"nothing yet in {directory}",
-        "time": f"{duration(found.seconds)} on {workers} of this machine, at {speed}",
-        "disk": f"{size(found.bytes)}, and {size(found.page_bytes)} or so for report.html",
+        "time": f"{duration(found.seconds)} on {workers} of this machine, at {speed}, without the report",
+        "disk": size(found.bytes) + page,
     }
     for name, text in lines.items():
         typer.echo(f"{name:<12}{text}")

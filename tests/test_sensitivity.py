@@ -11,7 +11,7 @@ from fake_sweep import FakeSweep, data_of
 from small_study import small_study
 
 import mcmm
-from mcmm.errors import InputError
+from mcmm.errors import InputError, StoreError
 from mcmm.metrics import NAMES
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page
@@ -70,6 +70,14 @@ def test_they_are_the_same_each_time() -> None:
     )
 
 
+def test_one_axis_alone_makes_all_of_it() -> None:
+    axes = {"quoting.base_spread": AXES["quoting.base_spread"]}
+    points = {"design": "sobol_indices", "samples": 256, "axes": axes}
+    one = Study(name="one", scenario={}, paths=4, seed=7, points=points)
+    found = FakeSweep(one, made_up).sensitivity("pnl_settled.mean")
+    assert found[["first_order", "total_order"]].to_numpy() == pytest.approx(1.0, abs=0.01)
+
+
 def test_what_never_varies_has_no_drivers() -> None:
     found = FakeSweep(study(16), made_up).sensitivity("fills.mean")
     assert (found == 0.0).all(axis=None)
@@ -92,6 +100,26 @@ def test_a_sweep_stores_them(tmp_path: Path) -> None:
     stored = pd.read_parquet(tmp_path / "run" / "sensitivity.parquet")
     pd.testing.assert_frame_equal(stored, result.sensitivity())
     pd.testing.assert_frame_equal(SweepResult.load(tmp_path / "run").sensitivity("pnl_settled.mean"), stored)
+
+
+def test_a_sweep_is_not_finished_before_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {"design": "sobol_indices", "samples": 4, "axes": {"quoting.base_spread": [0.02, 0.05, 0.1]}}
+    study, run = small_study(points=points), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("mcmm.sensitivity.sensitivity", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            mcmm.sweep(study, run, jobs=1)
+    with pytest.raises(StoreError, match="is not finished"):
+        SweepResult.load(run)
+    mcmm.sweep(study, run, jobs=1)
+    assert (run / "sensitivity.parquet").exists()
+    assert mcmm.verify(run, None).same
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_objective_that_is_not_known_everywhere_costs_no_sweep(

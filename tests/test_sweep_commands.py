@@ -39,11 +39,34 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(
     assert lines["path-steps"] == "3e+04"
     assert lines["done"] == "nothing yet in runs/study"
     assert "on 1 worker of this machine, at " in lines["time"]
+    assert lines["time"].endswith("path-steps/s, without the report")
     assert [path.name for path in folder.iterdir()] == ["study.toml"]
     assert cli.main(["sweep", "study.toml"]) == 0
     capsys.readouterr()
     assert cli.main(["sweep", "study.toml", "--dry-run"]) == 0
     assert "done        100%, in runs/study\n" in capsys.readouterr().out
+
+
+def test_of_very_many_points_there_is_no_page(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million would take it gigabytes; the table has all of them, and the terminal the best."""
+    for module in ("study", "estimate", "reports.terminal"):
+        monkeypatch.setattr(f"mcmm.{module}.MANY_POINTS", 50)
+    axis = '"quoting.base_spread" = { low = 0.02, high = 0.06, count = 60 }'
+    Path("study.toml").write_text(STUDY.replace('"quoting.base_spread" = [0.02, 0.06]', axis))
+    assert cli.main(["sweep", "study.toml", "--dry-run"]) == 0
+    assert "report.html" not in capsys.readouterr().out
+    for command in (["sweep", "study.toml"], ["report", "runs/study"]):
+        assert cli.main(command) == 0
+        out, err = capsys.readouterr()
+        assert err == "note: no page is written for more than 50 points\n"
+        assert "The best 15 and the worst 3 of 60 points" in out
+        assert " in the run directory's summary.parquet. " in " ".join(out.split())
+        assert not Path("runs/study/report.html").exists()
+    assert cli.main(["report", "runs/study", "--html", "page.html"]) == 2
+    told = "error: html, png: a page has room for 50 points, and this sweep has 60; runs/study/summary"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_resume_is_implied_and_may_be_said(folder: Path) -> None:

@@ -4,9 +4,9 @@
 
 from mcmm.kernel.book cimport (
     ASK, BID, BOOK_LEVELS, BOOK_PAD, DECISIONS, MARKED, PLACED, PLACES, Book, BookSettings, FillRule, Order,
-    at_least, at_most, decision, join, occupy, place_class, see_best,
+    at_least, at_most, join, occupy, place_class, see_best,
 )
-from mcmm.kernel.book_flow cimport cancel_late, cancel_order, note_fill, place_early, place_order, take
+from mcmm.kernel.book_flow cimport cancel_reaches, note_fill, order_reaches, take
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
 from libc.stdint cimport int8_t, int64_t, uint8_t
 
@@ -44,8 +44,6 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     """What the maker has decided in this step is sent; what has reached the venue is done. Shows what rests."""
     cdef const BookSettings* book = w.book
     cdef Py_ssize_t lane, side, now = step & (DECISIONS - 1)
-    cdef Py_ssize_t cancelled = step - book.cancel_latency, placed = step - book.place_latency
-    cdef bint early = book.place_latency < book.cancel_latency
     cdef int32_t room[2]
     cdef int32_t tick
     cdef double limit = 1073741824.0 if not s.has_inventory_limit else s.inventory_limit
@@ -64,17 +62,9 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
         for side in range(2):
-            if early:
-                cancel_late(b, book, <int>side, step, room[side])
-            else:
-                cancel_order(b, <int>side, decision(b, cancelled, <int>side), room[side])
+            cancel_reaches(b, book, <int>side, step, room[side])
         for side in range(2):
-            if early:
-                place_early(b, book, <int>side, step, room[side])
-            else:
-                place_order(
-                    b, book, <int>side, decision(b, cancelled, <int>side), decision(b, placed, <int>side), room[side]
-                )
+            order_reaches(b, book, <int>side, step, room[side])
         for side in range(2):
             b.filled[side] = b.filled_informed[side] = 0
             b.place[step & (PLACED - 1)][side] = -1

@@ -45,9 +45,19 @@ def report(
     Raises
     ------
     InputError
-        A file cannot be written, or there is no browser to draw pictures.
+        A file cannot be written, there is no browser to draw pictures, or a page or pictures are asked of
+        more points than a page has room for (20,000).
     """
+    from mcmm.directory import SUMMARY
+    from mcmm.errors import InputError
     from mcmm.reports.terminal import print_report
+    from mcmm.study import MANY_POINTS
+
+    if result.study.count > MANY_POINTS and (html is not None or png is not None):
+        raise InputError(
+            f"html, png: a page has room for {MANY_POINTS:,} points, and this sweep has "
+            f"{result.study.count:,}; {result.directory / SUMMARY} has a row for each"
+        )
 
     if console is None:
         from rich.console import Console

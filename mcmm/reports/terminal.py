@@ -29,6 +29,7 @@ from mcmm.reports.layout import (
     say,
 )
 from mcmm.reports.queue import counted_steps, point_groups, queues_of, together, venue_of
+from mcmm.study import MANY_POINTS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -273,7 +274,8 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
     if left_out:
         notes.append(
             f"The best {BEST_POINTS} and the worst {WORST_POINTS} of {len(findings.order):,} points; "
-            f"{left_out:,} are left out here. All are in the run directory's summary.parquet and in the page."
+            f"{left_out:,} are left out here. All are in the run directory's summary.parquet"
+            + (" and in the page." if len(findings.order) <= MANY_POINTS else ".")
         )
     if findings.best is not None:
         notes.append(f"* best by {describe(findings.objective)}.")

@@ -87,33 +87,21 @@ class BookPath(Path):
     def send(self, t: int) -> None:
         """What has reached the venue: first both cancels, then both orders."""
         settings = self.scenario.book
-        if settings.place_latency < settings.cancel_latency:
-            self.send_early(t)
-            return
-        cancels = self.decided(t - settings.cancel_latency)
-        orders = self.decided(t - settings.place_latency)
-        for side in SIDES:
-            self.cancel(side, cancels[side])
-        for side in SIDES:
-            self.place(side, cancels[side], orders[side])
-
-    def send_early(self, t: int) -> None:
-        """The same where orders are the faster: what replaces another waits for its cancel."""
-        late, early = t - self.scenario.book.cancel_latency, t - self.scenario.book.place_latency
+        cancelled, placed = t - settings.cancel_latency, t - settings.place_latency
         for side in SIDES:
             rested = self.book.makers(side) is not None
-            self.cancel(side, self.decided(max(late, self.sent[side]))[side])
+            self.cancel(side, self.decided(max(cancelled, self.sent[side]))[side])
             if rested and self.book.makers(side) is None:
                 self.last_fill[side] = -1  # it did not go by a fill
         for side in SIDES:
             rests = self.book.makers(side) is not None
-            at = late if rests else early
+            at = min(cancelled, placed) if rests else placed
             if at <= self.last_fill[side] or (rests and at < self.sent[side]):
                 self.note("order void", self.decided(at)[side][1] > 0 and not rests)
                 continue
             order = self.decided(at)[side]
-            if self.place(side, order, order):
-                self.note("order faster than a cancel", not rests)
+            if self.place(side, self.decided(max(cancelled, at))[side], order):
+                self.note("order faster than a cancel", not rests and cancelled < at)
                 self.sent[side], self.last_fill[side] = at, -1
 
     def cancel(self, side: int, decision: tuple[int, int]) -> None:

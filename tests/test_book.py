@@ -271,14 +271,18 @@ def test_places_are_told_of_the_steps_that_can_be_marked(
     assert "nan" not in out
 
 
-@pytest.mark.parametrize("place", [0, 2, 4])
+@pytest.mark.parametrize("place", [0, 2, 4, 5, 7])
 def test_a_fresh_order_waits_for_itself_and_a_move_for_its_cancel(place: int) -> None:
-    """By hand, cancels five steps late: each ask that is decided, and when it is there."""
+    """By hand, cancels five steps late: each ask that is decided, and when it is there.
+
+    An order that is as fast as cancels is there with its cancel, to the price decided with it; a slower one
+    that the cancel of the next decision overtakes is outdated, and never there.
+    """
     decided = {0: 55, 8: 54, 21: 56, 40: 57, 50: None, 51: 58, 60: 59, 61: 60}
     quiet = {"activity": 0.0, "warmup_steps": 0, "limit_rates": [0.0, 0.0], "cancel_rates": [0.0]}
-    late = {"place_latency": place, "cancel_latency": 5}
+    latencies = {"place_latency": place, "cancel_latency": 5}
     maker = {"policy": "custom", "quote_size": 4}
-    made = scenario(steps=70, quoting=maker, book=quiet | late, flow={"model": "replay"})
+    made = scenario(steps=70, quoting=maker, book=quiet | latencies, flow={"model": "replay"})
 
     def policy(view: QuoteView) -> None:
         ticks = decided[max(step for step in decided if step <= view.step)]
@@ -288,8 +292,10 @@ def test_a_fresh_order_waits_for_itself_and_a_move_for_its_cancel(place: int) ->
     # Others' three and the maker's four; one of the maker's four; the maker's four, its move under way.
     orders = pd.DataFrame({"step": [20, 30, 41], "side": 1, "size": [7, 1, 4]})
     run = mcmm.simulate(made, paths=1, orders=orders, policy=policy, trace_paths=1)
-    rests = {place: (55, 4), 13: (54, 4), 21: None, 21 + place: (56, 4), 31: (56, 3), 36: (56, 4)}
-    rests |= {42: None, 42 + place: (57, 4), 55: (58, 4), 65: (60, 4)}
+    late = max(place - 5, 0)
+    rests = {place: (55, 4), 13: None, 13 + late: (54, 4), 21: None, 21 + place: (56, 4), 31: (56, 3)}
+    rests |= {36 + late: (56, 4), 42: None, 42 + place: (57, 4), 55: None, max(55, 51 + place): (58, 4)}
+    rests |= {65: (59, 4) if place == 5 else None, max(65, 61 + place): (60, 4)}
     for step, row in run.trace.iterrows():
         expected = rests.get(max((at for at in rests if at <= int(step)), default=-1))
         found = None if math.isnan(row["ask"]) else (round(100 * row["ask"]), row["ask_size"])

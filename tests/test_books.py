@@ -19,6 +19,8 @@ from mcmm import cli
 from mcmm.calibration.sampling import Sampler
 from mcmm.errors import StudyError
 from mcmm.metrics import BOOK_NAMES, NAMES
+from mcmm.reports import numbers
+from mcmm.reports.layout import figures
 from mcmm.session import Given
 
 TABLES: dict[str, Any] = {
@@ -144,7 +146,15 @@ def test_a_sweep_of_one_markets_latency_and_of_venues(
     assert (result.values(2, "cpi.volume") != result.values(3, "cpi.volume")).any()
     page = tmp_path / "report.html"
     mcmm.report(result, html=page)
-    assert "Orders of both markets together" in page.read_text("utf-8")
+    text = page.read_text("utf-8")
+    assert "Orders of both markets together" in text
+    tables = text.split('<table class="numbers" id="queue-table')[1:]
+    for table, prefix in zip(tables, ("", "fed.", "cpi."), strict=True):
+        found = result.ratio(f"{prefix}queue_fills_near", f"{prefix}queue_steps_near").to_numpy()[2:]
+        for ratio, error in found:
+            digits = figures(error, ratio)
+            assert f"<td>{numbers.fixed(ratio, digits)} \u00b1 {numbers.fixed(error, digits)}</td>" in table
+    assert text.count("<h3>cpi</h3>") == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "mark-outs, with standard errors; both markets together" in out
     checked = mcmm.verify(tmp_path / "run")

@@ -9,7 +9,7 @@ from mcmm.kernel.book cimport (
     occupy, place_class, see_best, share_of, take_level, withdraw,
 )
 from mcmm.kernel.book_flow cimport (
-    cancel_late, cancel_order, note_fill, place_early, place_order, take, tilt_of, wait_of,
+    cancel_reaches, note_fill, order_reaches, take, tilt_of, wait_of,
 )
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
 from mcmm.kernel.single cimport minus_twice_logarithm
@@ -225,9 +225,6 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     """What the maker has decided in this step is sent; what has reached the venue is done. Shows what rests."""
     cdef const BookSettings* book = w.book
     cdef Py_ssize_t lane, side, now = step & (DECISIONS - 1)
-    cdef Py_ssize_t cancelled = (step - book.cancel_latency) & (DECISIONS - 1)
-    cdef Py_ssize_t placed = (step - book.place_latency) & (DECISIONS - 1)
-    cdef bint early = book.place_latency < book.cancel_latency
     cdef int32_t room[2]
     cdef int32_t tick
     cdef double limit = 1073741824.0 if not s.has_inventory_limit else s.inventory_limit
@@ -244,15 +241,9 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
         for side in range(2):
-            if early:
-                cancel_late(b, book, <int>side, step, room[side])
-            else:
-                cancel_order(b, <int>side, &b.decided[cancelled][side], room[side])
+            cancel_reaches(b, book, <int>side, step, room[side])
         for side in range(2):
-            if early:
-                place_early(b, book, <int>side, step, room[side])
-            else:
-                place_order(b, book, <int>side, &b.decided[cancelled][side], &b.decided[placed][side], room[side])
+            order_reaches(b, book, <int>side, step, room[side])
         for side in range(2):
             b.filled[side] = b.filled_informed[side] = 0
             b.marks[step & (MARKED - 1)][side].place = -1

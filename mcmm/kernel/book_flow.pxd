@@ -79,10 +79,10 @@ cdef inline bint place_order(
     return True
 
 
-cdef inline void cancel_late(
+cdef inline void cancel_reaches(
     Book* b, const BookSettings* s, int side, Py_ssize_t step, int32_t room
 ) noexcept nogil:
-    """`cancel_order` where orders are faster than cancels: one decided before what rests was sent is not of it."""
+    """`cancel_order` by what has reached the venue; one decided before what rests was sent is not of it."""
     cdef Py_ssize_t decided = step - s.cancel_latency
     cdef bint rests = b.order[side].size > 0
     if b.filled[side] > 0:
@@ -94,17 +94,19 @@ cdef inline void cancel_late(
         b.met[side] = 0
 
 
-cdef inline void place_early(
+cdef inline void order_reaches(
     Book* b, const BookSettings* s, int side, Py_ssize_t step, int32_t room
 ) noexcept nogil:
-    """`place_order` where orders are faster than cancels: what replaces another waits for its cancel.
+    """`place_order` by what has reached the venue: what replaces an order waits for its cancel.
 
     Nor is anything placed that was decided before a fill of what it would replace, or of the order before it.
     """
-    cdef bint rests = b.order[side].size > 0
-    cdef Py_ssize_t decided = step - (s.cancel_latency if rests else s.place_latency)
+    cdef bint rests = b.order[side].size > 0, late = s.place_latency > s.cancel_latency
+    cdef Py_ssize_t decided = step - (s.cancel_latency if rests and not late else s.place_latency)
     cdef const Decision* order = &b.decided[decided & (DECISIONS - 1)][side]
+    # One that is the slower may be outdated when it comes: its cancel is there already.
+    cdef const Decision* cancels = &b.decided[(step - s.cancel_latency) & (DECISIONS - 1)][side] if late else order
     if decided < b.met[side] or (rests and decided < b.sent[side]):
         return
-    if place_order(b, s, side, order, order, room):
+    if place_order(b, s, side, cancels, order, room):
         b.sent[side] = <int32_t>decided

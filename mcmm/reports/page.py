@@ -26,6 +26,7 @@ from mcmm.reports.findings import (
 )
 from mcmm.reports.provenance import provenance_rows, recipes, settings_groups
 from mcmm.reports.queue import counted_steps, queue_rows, queues_of, together, venue_of
+from mcmm.reports.timeline import MOST_MARKETS
 
 if TYPE_CHECKING:
     from mcmm.statistics import Estimate
@@ -346,21 +347,26 @@ def _sensitivity(findings: Findings) -> list[tuple[str, str, str, str, str]]:
 def _queue(findings: Findings) -> dict[str, Any] | None:
     """List what each point's orders earn by their place in the queue; None without an order book."""
     queues = queues_of(findings)
-    headings, cells = queue_rows(queues, list(queues))
-    rows = [
-        (findings.name(row), [_minus(text) for text in texts])
-        for row, texts in zip(queues, cells, strict=True)
-    ]
     if not queues:
         return None
     study = findings.result.study
+    markets = study.scenario.market_names[:MOST_MARKETS] if study.scenario.markets else ()
+    tables = []
+    for market in ("", *markets):
+        headings, cells = queue_rows(queues_of(findings, market) if market else queues, list(queues))
+        rows = [
+            (findings.name(row), [_minus(text) for text in texts])
+            for row, texts in zip(queues, cells, strict=True)
+        ]
+        tables.append({"market": market, "headings": headings, "rows": rows})
     shortest = min(study.steps_at(findings.result.points.index[row]) for row in queues)
     told = {
         "with_errors": study.all_rows,
         "together": together(study.scenario),
         "counted": counted_steps(shortest),
     }
-    return {"headings": headings, "rows": rows, "places": PLACES, **told}
+    first = "" if len(markets) == len(study.scenario.markets) else f"the first {len(markets)}"
+    return {"tables": tables, "first": first, "places": PLACES, **told}
 
 
 def _sort_key(value: float | str) -> str:

@@ -124,8 +124,8 @@ def market_queues(simulation: Simulation, markets: Sequence[str]) -> dict[int, Q
     return {place: queue(market) for place, market in enumerate(markets)}
 
 
-def queues_of(findings: Findings) -> dict[int, Queue]:
-    """Return the queue of every point of venue book, by its row: of several markets the sum.
+def queues_of(findings: Findings, market: str = "") -> dict[int, Queue]:
+    """Return the queue of every point of venue book, by its row: of several markets one's, or the sum.
 
     Errors come of the sums by batch that a study of up to `mcmm.study.MANY_POINTS` points keeps; a larger one
     has none.
@@ -133,12 +133,14 @@ def queues_of(findings: Findings) -> dict[int, Queue]:
     result = findings.result
     if "book_events.mean" not in result.summary:
         return {}
-    pairs = list(_PAIRS.values())
+    prefix = f"{market}." if market else ""
+    pairs = [(f"{prefix}{part}", f"{prefix}{of}") for part, of in _PAIRS.values()]
     place = {pair: number for number, pair in enumerate(pairs)}
     known = result.ratios(pairs) if result.study.all_rows else None
 
     def queue(row: int) -> Queue:
         def ratio(part: str, of: str) -> Estimate:
+            part, of = f"{prefix}{part}", f"{prefix}{of}"
             value = _ratio(findings.value(row, f"{part}.mean"), findings.value(row, f"{of}.mean"))
             return value, math.nan if known is None else float(known[place[part, of], row, 1])
 

@@ -33,8 +33,6 @@ KEPT = "what is finished is kept, run the sweep again to go on"
 
 # How long to wait for a cluster and its first worker, in seconds.
 _CONNECT = 30.0
-# How long ray may take to start on this machine, in seconds.
-_START = 120.0
 # How long to wait for a connection that only tells whether the head is there, in seconds.
 _PROBE = 5.0
 # How long to wait for a cluster's goodbye, in seconds.
@@ -160,8 +158,10 @@ class Workers:
                     warnings.simplefilter("ignore")
                     own = self._own_ray()
                     options = {"log_to_driver": False, "logging_level": "ERROR", **own}
-                    # For a head that hangs it would wait for ever.
-                    _within(_START if own else 2 * _CONNECT, lambda: ray.init(self.scheduler, **options))
+                    if own:  # its processes live as long as the thread that starts them
+                        ray.init(**options)
+                    else:  # for a head that hangs it would wait for ever
+                        _within(2 * _CONNECT, lambda: ray.init(self.scheduler, **options))
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"scheduler: ray cannot be reached: {_first_line(error)}") from None
             self._stack.callback(self._leave_ray)

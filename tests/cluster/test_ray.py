@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_study import assert_same, finished_chunks, many_chunks, start
+from small_study import assert_same, finished_chunks, many_chunks, small_study, start
 
 from cluster.local_cluster import ENVIRONMENT, PATIENCE, wait
 from mcmm import workers
@@ -77,6 +77,15 @@ def test_a_worker_is_killed_and_a_node_is_added(nodes: object, monkeypatch: pyte
     assert max(counts) == 3
     assert_same(result, sweep(study, jobs=1))
     assert result.sessions[0]["backend"] == "ray"
+    assert not ray.is_initialized()
+
+
+def test_ray_of_this_machine_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    result = sweep(small_study(), backend="ray", jobs=2)
+    assert result.summary.equals(sweep(small_study(), jobs=1).summary)
+    assert result.sessions[0]["jobs"] == 2
     assert not ray.is_initialized()
 
 

@@ -156,7 +156,12 @@ class Workers:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    ray.init(self.scheduler, log_to_driver=False, logging_level="ERROR", **self._own_ray())
+                    own = self._own_ray()
+                    options = {"log_to_driver": False, "logging_level": "ERROR", **own}
+                    if own:  # its processes live as long as the thread that starts them
+                        ray.init(**options)
+                    else:  # for a head that hangs it would wait for ever
+                        _within(2 * _CONNECT, lambda: ray.init(self.scheduler, **options))
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"scheduler: ray cannot be reached: {_first_line(error)}") from None
             self._stack.callback(self._leave_ray)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_study import assert_same, finished_chunks, many_chunks, start
+from small_study import assert_same, finished_chunks, many_chunks, small_study, start
 
 from cluster.local_cluster import ENVIRONMENT, PATIENCE, wait
 from mcmm import workers
@@ -42,8 +42,11 @@ DRIVER = """
     from mcmm import workers
     from mcmm.runner import sweep
 
+    workers._CONNECT = float(sys.argv[3])
+
     def progress(done, total):
-        workers._CONNECT = 2.0 if done else 30.0
+        if done:
+            workers._CONNECT = 2.0
 
     sweep(many_chunks(3000), sys.argv[1], backend="ray", scheduler=sys.argv[2], progress=progress)
 """
@@ -77,21 +80,40 @@ def test_a_worker_is_killed_and_a_node_is_added(nodes: object, monkeypatch: pyte
     assert not ray.is_initialized()
 
 
-def test_a_lost_head_is_named(tmp_path: Path, nodes: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process of its own: ray itself ends one that has lost its head, after a minute."""
-    address = nodes.address  # type: ignore[attr-defined]
-    run = tmp_path / "run"
-    driver = start(DRIVER, run, address)
+def test_ray_of_this_machine_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    result = sweep(small_study(), backend="ray", jobs=2)
+    assert result.summary.equals(sweep(small_study(), jobs=1).summary)
+    assert result.sessions[0]["jobs"] == 2
+    assert not ray.is_initialized()
+
+
+def last_line(driver: subprocess.Popen[str]) -> str:
+    """What a driver that fails within its bounds ends with."""
     try:
-        wait(lambda: finished_chunks(run) > 0)
-        (head,) = nodes.head_node.all_processes["gcs_server"]  # type: ignore[attr-defined]
-        head.process.kill()
         _, errors = driver.communicate(timeout=PATIENCE)
     finally:
         driver.kill()
     assert driver.returncode == 1
+    return next(line for line in errors.splitlines() if line.startswith("mcmm.errors."))
+
+
+def test_a_head_that_hangs_or_is_lost_is_told(tmp_path: Path, nodes: object) -> None:
+    """By drivers in processes of their own: ray itself ends one that has lost its head, after a minute."""
+    address = nodes.address  # type: ignore[attr-defined]
+    (head,) = nodes.head_node.all_processes["gcs_server"]  # type: ignore[attr-defined]
+    run = tmp_path / "run"
+    head.process.send_signal(signal.SIGSTOP)
+    told = "scheduler: ray cannot be reached: no answer within 3 s"
+    assert last_line(start(DRIVER, run, address, 1.5)).endswith(told)
+    head.process.send_signal(signal.SIGCONT)
+
+    driver = start(DRIVER, run, address, 30)
+    wait(lambda: finished_chunks(run) > 0 or driver.poll() is not None)
+    head.process.kill()
     told = f"ray's head at {address} is lost (Connection refused); what is finished is kept, run the sweep"
-    assert told in errors.splitlines()[-1]
+    assert told in last_line(driver)
     kept = finished_chunks(run)
     assert 0 < kept < 30
     result = sweep(many_chunks(3000), run, jobs=2)

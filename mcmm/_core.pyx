@@ -121,6 +121,7 @@ include "kernel/custom.pxi"
 include "kernel/step.pxi"
 
 
+include "kernel/book_events.pxi"
 include "kernel/book.pxi"
 
 
@@ -340,6 +341,7 @@ cdef class Plan:
             self.tables.piece_rows = &pieces[0, 0]
         if venue is not None:
             set_book(&self.tables.book, venue[0], venue[1])
+            guess_sizes(self.tables.book.guesses, self.tables.size_thresholds, self.tables.thresholds)
         if self.settings.policy == CUSTOM:
             self.tables.custom.settings = &policy_settings[0]
             capsule = policy[0]

@@ -15,6 +15,7 @@ import mcmm
 from mcmm._isa import core
 from mcmm.errors import InputError, ScenarioError, StudyError
 from mcmm.metrics import BOOK_NAMES, NAMES, PLACES
+from mcmm.plan import make_plan
 from mcmm.policies import QuoteView
 from mcmm.recorded import replay
 from mcmm.reports import numbers
@@ -303,8 +304,24 @@ def test_a_fresh_order_waits_for_itself_and_a_move_for_its_cancel(place: int) ->
     assert run.trace["sold"].sum() == 9
 
 
-def test_a_book_takes_less_than_it_may() -> None:
-    assert core.book_bytes() < 4096
+@pytest.mark.parametrize("name", [None, "kalshi_macro", "polymarket_btc15m", "fed_hour"])
+def test_a_path_and_market_takes_less_than_it_may(name: str | None) -> None:
+    """All that is kept of it while it runs: its book, its lane of the block and its windows."""
+    shipped = Path(__file__).parents[1] / "scenarios" / f"{name}.toml"
+    quotes = mcmm.Scenario.load(shipped) if name else mcmm.Scenario()
+    made, alone = make_plan(quotes.replace({"venue": "book", "risk.close_steps": 0})), make_plan(quotes)
+    assert isinstance(made, core.Plan)
+    assert isinstance(alone, core.Plan)
+    # The book, and the second ring of a window where both sides may be filled in one step.
+    ring = 4 * quotes.quoting.imbalance_window
+    assert core.path_bytes(made) == core.path_bytes(alone) + core.book_bytes() + ring
+    assert core.book_bytes() < core.path_bytes(made) < 4096
+
+
+def test_books_spread_over_the_cache() -> None:
+    lines, rest = divmod(core.book_bytes(), 64)
+    assert rest == 0
+    assert lines % 2 == 1
 
 
 def test_a_tape_is_not_replayed_in_a_book(tmp_path: Path) -> None:

@@ -37,20 +37,36 @@ def load_benchmarks() -> ModuleType:
 peers = load_benchmarks()
 
 
-def test_the_numba_book_is_the_cores() -> None:
+@pytest.mark.parametrize("flow", ["the paper's", "kalshi_macro", "polymarket_btc15m"])
+def test_the_numba_book_is_the_cores(flow: str) -> None:
     """Events a step, and what rests where, of independent paths."""
+    pytest.importorskip("numba", reason="numba, a peer of the benchmarks, is not installed")
     from benchmarks import book
-    from benchmarks.peers import numba_book
 
+    assert flow in book.FLOWS
     found = []
-    for seed, run in ((1, numba_book.play), (2, book.ours())):
-        states, events = book.books(8_000), np.zeros(8_000, np.int64)
+    for seed, run in ((1, book.theirs(flow)), (2, book.ours(flow))):
+        states, events = book.settled(flow, 8_000).copy(), np.zeros(8_000, np.int64)
         run(states, events, seed, 20)
         bids = np.where(states[:, :100] > 0, np.arange(100), 0).max(axis=1)
         found.append((events, np.abs(states[:, :100]).sum(axis=1), bids))
     for ours, theirs in zip(*found, strict=True):
         assert stats.ttest_ind(ours, theirs, equal_var=False).pvalue > 1e-4
-        assert ours.std() == pytest.approx(theirs.std(), rel=0.05)
+        assert stats.levene(ours, theirs).pvalue > 1e-4
+
+
+def test_the_benchmark_of_books_has_a_row_of_each_flow() -> None:
+    """The flow alone by both books, and mcmm's whole step; ratios are to the flow alone of the same flow."""
+    pytest.importorskip("numba", reason="numba, a peer of the benchmarks, is not installed")
+    from benchmarks import book
+
+    text = book.report(1, 64, 64)
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    for flow in book.FLOWS:
+        of_it = {row[1]: row for row in rows if row[0] == f"| {flow}"}
+        assert {book.CORE, book.WHOLE, book.PEER} <= set(of_it)
+        assert all(float(row[2].split()[0]) > 0.1 for row in of_it.values())
+        assert of_it[book.CORE][3] == "1.00 (1.00-1.00) |"
 
 
 def rows_of(name: str) -> NDArray[np.float64]:

@@ -1,19 +1,14 @@
-# The venue `book` in a step: the maker's orders, the flow of others, takers, what was filled. Included by _core.pyx.
+# The venue `book` in a step: the maker's orders, takers, what was filled. Included by _core.pyx.
 #
-# A path's book is a struct of its own, not a lane of the block: what an event touches lies together, and the paths of a
-# block take their events in turn, so that what one waits for is hidden behind the others.
+# A path's book is a struct of its own, not a lane of the block: what an event touches lies together.
 
 from mcmm.kernel.book cimport (
-    ASK, BID, BOOK_LEVELS, BOOK_PAD, BOOK_TICKS, DECISIONS, LEVEL_CAP, MARKED, MOST_EVENTS, PLACES, Book, BookSettings,
-    Decision, FilledStep, FillRule, Order, at_least, at_most, cancel_rate_of, cancelled_tick, join, limit_distance,
-    occupy, place_class, see_best, share_of, take_level, withdraw,
+    ASK, BID, BOOK_LEVELS, BOOK_PAD, DECISIONS, MARKED, PLACED, PLACES, Book, BookSettings, FillRule, Order,
+    at_least, at_most, join, occupy, place_class, see_best,
 )
-from mcmm.kernel.book_flow cimport (
-    cancel_reaches, note_fill, order_reaches, take, tilt_of, wait_of,
-)
+from mcmm.kernel.book_flow cimport cancel_reaches, note_fill, order_reaches, take
 from mcmm.kernel.random cimport BOOK_FLOW, BOOK_WARMUP, PATIENCE
-from mcmm.kernel.single cimport minus_twice_logarithm
-from libc.stdint cimport int64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t
 
 from mcmm.kernel.special cimport absolute, minimum
 
@@ -45,182 +40,6 @@ cdef void open_books(Windows* w, const Settings* s, const Tables* t, uint64_t se
         let_flow(w, s, t, <uint64_t>step, s.labels + BOOK_WARMUP, LANES, False)
 
 
-cdef inline bint has_moved(const Book* b, int32_t bid, int32_t ask) noexcept nogil:
-    """What a study of one queue waits for: a best price that is another, or no order of the maker's left."""
-    return b.best[BID] != bid or b.best[ASK] != ask or (b.order[BID].size + b.order[ASK].size == 0 and b.fills > 0)
-
-
-cdef inline void bring_limits(
-    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
-    const int32_t* sizes, int side, Py_ssize_t levels
-) noexcept nogil:
-    cdef Py_ssize_t k, lane
-    cdef int32_t tick
-    cdef Book* b
-    for k in range(count):
-        lane = lanes[k]
-        b = &w.books[lane]
-        tick = b.best[1 - side] + (2 * side - 1) * limit_distance(s, at[lane], levels)
-        if tick > 0 and tick < s.ticks:
-            join(b, side, tick, sizes[lane])
-
-
-cdef inline void bring_cancels(
-    Windows* w, const BookSettings* s, const Py_ssize_t* lanes, Py_ssize_t count, const int64_t* at,
-    const int32_t* sizes, const int32_t* draws, int side, Py_ssize_t levels
-) noexcept nogil:
-    cdef Py_ssize_t k, lane
-    cdef int64_t within
-    cdef Book* b
-    for k in range(count):
-        lane = lanes[k]
-        b = &w.books[lane]
-        # Less than rate * (256 -+ tilt): divided, not to multiply what each level adds to the rate.
-        within = at[lane] // (256 - b.tilt if side == BID else 256 + b.tilt)
-        withdraw(b, side, cancelled_tick(b, s, side, within, levels), sizes[lane], draws[lane])
-
-
-cdef inline void bring_markets(
-    Windows* w, const BookSettings* s, const Settings* m, const Py_ssize_t* lanes, Py_ssize_t count,
-    const int32_t* sizes, const int32_t* draws
-) noexcept nogil:
-    cdef Py_ssize_t k, lane
-    cdef int side
-    cdef int32_t filled
-    cdef Book* b
-    for k in range(count):
-        lane = lanes[k]
-        b = &w.books[lane]
-        side = ASK if draws[lane] < 0x40000000 else BID
-        filled = take(b, s, side, sizes[lane], m.unit, INFINITY if side == ASK else -INFINITY)
-        if filled:
-            note_fill(b, side, filled, m.unit, m.maker_rate, m.fee_rounding)
-
-
-cdef inline void draw_event_sizes(
-    int32_t* size, const int32_t* draws, const int32_t* thresholds, Py_ssize_t count, bint bisects
-) noexcept nogil:
-    """1 + the number of thresholds below the draw, for each lane."""
-    cdef Py_ssize_t i, j
-    cdef int32_t half, at, threshold
-    for i in range(LANES):
-        size[i] = 1
-    if bisects:
-        half = <int32_t>((count + 1) // 2)
-        while half >= 1:
-            for i in range(LANES):
-                at = size[i]
-                size[i] = at + half if draws[i] > thresholds[at + half - 2] else at
-            half = half // 2
-        return
-    for j in range(count):
-        threshold = thresholds[j]
-        for i in range(LANES):
-            size[i] += 1 if draws[i] > threshold else 0
-
-
-cdef enum:
-    MARKET_ORDER, LIMIT_BID, BID_CANCEL, ASK_CANCEL, LIMIT_ASK, NO_EVENT, KINDS
-
-
-cdef inline void flow_events(
-    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t* active,
-    Py_ssize_t left, bint watched, Py_ssize_t levels
-) noexcept nogil:
-    """The events of a step, of the `active` paths: the first of each, then the second, until all steps are over.
-
-    The paths are sorted by what happens to them, and each kind has a loop of its own: what comes next in it can be
-    foretold, where one loop of all kinds would mostly guess wrong.
-    """
-    cdef const BookSettings* book = w.book
-    cdef int32_t draws[4][LANES]
-    cdef int32_t sizes[LANES]
-    cdef float waits[LANES]
-    cdef int64_t at[LANES]
-    cdef Py_ssize_t lanes[KINDS][LANES]
-    cdef Py_ssize_t counts[KINDS]
-    cdef Py_ssize_t event, lane, i, still, kind
-    cdef int64_t market = book.market_rate << 8, fixed = (book.market_rate + book.limit_rate) << 8
-    cdef int64_t bids, rate, place
-    cdef int64_t begins[4]
-    cdef bint goes_on, is_ask
-    cdef double strength = book.recentre_strength
-    cdef Book* b
-    begins[MARKET_ORDER], begins[LIMIT_BID], begins[BID_CANCEL] = 0, market, fixed
-    for event in range(MOST_EVENTS):
-        if left == 0:
-            return
-        draw(draws, w.seed, w.path, step, label + (<uint64_t>event << 18))
-        for i in range(LANES):
-            waits[i] = minus_twice_logarithm(<float>(draws[0][i] | 1))
-        if t.thresholds:
-            draw_event_sizes(sizes, draws[2], t.size_thresholds, t.thresholds, t.bisects)
-        elif event == 0:
-            for i in range(LANES):
-                sizes[i] = 1
-        memset(counts, 0, sizeof(counts))
-        still = 0
-        for i in range(left):
-            lane = active[i]
-            b = &w.books[lane]
-            if strength > 0.0:
-                b.tilt = tilt_of(b.lagged, b.best[BID], b.best[ASK], s.unit, strength)
-            bids = fixed + cancel_rate_of(b, book, BID, levels) * (256 - b.tilt)
-            rate = bids + cancel_rate_of(b, book, ASK, levels) * (256 + b.tilt)
-            b.left -= wait_of(0.5 * waits[lane], rate)
-            goes_on = b.left > 0.0
-            active[still] = lane
-            still += goes_on
-            b.events += goes_on
-            place = share_of(draws[1][lane], rate)
-            begins[ASK_CANCEL] = bids
-            kind = (place >= market) + (place >= fixed) + (place >= bids)
-            at[lane] = place - begins[kind]
-            is_ask = (kind == LIMIT_BID) & (draws[3][lane] >= <int64_t>(256 + b.tilt) << 22)
-            kind = <Py_ssize_t>LIMIT_ASK if is_ask else kind
-            kind = kind if goes_on else <Py_ssize_t>NO_EVENT
-            lanes[kind][counts[kind]] = lane
-            counts[kind] += 1
-        left = still
-        bring_limits(w, book, lanes[LIMIT_BID], counts[LIMIT_BID], at, sizes, BID, levels)
-        bring_limits(w, book, lanes[LIMIT_ASK], counts[LIMIT_ASK], at, sizes, ASK, levels)
-        bring_cancels(w, book, lanes[BID_CANCEL], counts[BID_CANCEL], at, sizes, draws[3], BID, levels)
-        bring_cancels(w, book, lanes[ASK_CANCEL], counts[ASK_CANCEL], at, sizes, draws[3], ASK, levels)
-        bring_markets(w, book, s, lanes[MARKET_ORDER], counts[MARKET_ORDER], sizes, draws[3])
-        if watched:
-            still = 0
-            for i in range(left):
-                lane = active[i]
-                w.watch_done[lane] = has_moved(&w.books[lane], w.watch_bid, w.watch_ask)
-                active[still] = lane
-                still += not w.watch_done[lane]
-            left = still
-
-
-cdef void let_flow(
-    Windows* w, const Settings* s, const Tables* t, uint64_t step, uint64_t label, Py_ssize_t lanes, bint watched
-) noexcept nogil:
-    """The events of others in one step, in continuous time, of the paths that are not done (`watched`)."""
-    cdef Py_ssize_t lane, left = 0
-    cdef Py_ssize_t active[LANES]
-    cdef Book* b
-    for lane in range(lanes):
-        b = &w.books[lane]
-        if watched and w.watch_done[lane]:
-            continue
-        b.left = 1.0
-        b.tilt = 0
-        active[left] = lane
-        left += 1
-    # Literals, so that loops over the levels have a length that is known when they are compiled.
-    if watched:
-        flow_events(w, s, t, step, label, active, left, True, BOOK_LEVELS)
-    elif w.book.levels <= 5:
-        flow_events(w, s, t, step, label, active, left, False, 5)
-    else:
-        flow_events(w, s, t, step, label, active, left, False, BOOK_LEVELS)
-
-
 cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
     """What the maker has decided in this step is sent; what has reached the venue is done. Shows what rests."""
     cdef const BookSettings* book = w.book
@@ -231,13 +50,15 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
     cdef Book* b
     for lane in range(LANES):
         b = &w.books[lane]
-        b.decided[now][BID].size = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
-        b.decided[now][ASK].size = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
+        b.decided_size[now][BID] = <int32_t>minimum(blk.bid_size[lane], 1073741824.0)
+        b.decided_size[now][ASK] = <int32_t>minimum(blk.ask_size[lane], 1073741824.0)
         # What has no size may have no price.
         tick = <int32_t>blk.bid[lane] if blk.bid_size[lane] > 0.0 else 0
-        b.decided[now][BID].tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
+        tick = at_most(tick, b.best[BID]) if book.joins_only and b.best[BID] > 0 else tick
+        b.decided_tick[now][BID] = <uint8_t>tick
         tick = <int32_t>blk.ask[lane] if blk.ask_size[lane] > 0.0 else 0
-        b.decided[now][ASK].tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
+        tick = at_least(tick, b.best[ASK]) if book.joins_only and b.best[ASK] < book.ticks else tick
+        b.decided_tick[now][ASK] = <uint8_t>tick
         room[BID] = <int32_t>minimum(limit - blk.inventory[lane], 1073741824.0)
         room[ASK] = <int32_t>minimum(limit + blk.inventory[lane], 1073741824.0)
         for side in range(2):
@@ -246,12 +67,12 @@ cdef void decide_and_place(Block* blk, const Settings* s, Windows* w, Py_ssize_t
             order_reaches(b, book, <int>side, step, room[side])
         for side in range(2):
             b.filled[side] = b.filled_informed[side] = 0
-            b.marks[step & (MARKED - 1)][side].place = -1
+            b.place[step & (PLACED - 1)][side] = -1
             if b.order[side].size > 0:
-                b.marks[step & (MARKED - 1)][side].place = <short>place_class(
+                b.place[step & (PLACED - 1)][side] = <int8_t>place_class(
                     b.order[side].ahead, <int32_t>minimum(s.quote_size, 1048576.0)
                 )
-            b.marks[step & (MARKED - 1)][side].contracts = 0
+            b.filled_before[step % MARKED][side] = 0
         b.fills = 0
         b.fees = 0.0
         blk.bid_size[lane] = b.order[BID].size
@@ -348,8 +169,8 @@ cdef void book_side(Block* blk, const Settings* s, Windows* w, Py_ssize_t step, 
         else:
             blk.bought[lane] = contracts
         if contracts > 0.0:
-            b.marks[step & (MARKED - 1)][side].contracts = b.filled[side]
-            b.marks[step & (MARKED - 1)][side].tick = <short>b.order[side].tick
+            b.filled_before[step % MARKED][side] = b.filled[side]
+            b.filled_tick[step % MARKED][side] = <uint8_t>b.order[side].tick
     if s.moves_mid:
         remember(blk, w.filled_signed + row, w.filled_total + row)
         shade(blk, s)
@@ -370,23 +191,26 @@ cdef inline void mark_out(Book* b, Py_ssize_t horizon, Py_ssize_t step, double p
 
     What is told by place is all counted here, so that it is of the same steps: a path need not know where it ends.
     """
-    cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), side
-    cdef FilledStep* filled
-    cdef double value
-    if step + 1 < steps:
+    cdef Py_ssize_t steps = 1 if horizon == 0 else (10 if horizon == 1 else 100), then = step + 1 - steps, side
+    cdef int32_t contracts
+    cdef int place
+    cdef double value, price
+    if then < 0:
         return
     for side in range(2):
-        filled = &b.marks[(step + 1 - steps) & (MARKED - 1)][side]
-        if horizon == 1 and filled.place >= 0:
-            b.queue_steps[filled.place] += 1.0
-            b.queue_fills[filled.place] += filled.contracts
-        if filled.contracts == 0:
+        contracts = b.filled_before[then % MARKED][side]
+        place = b.place[then & (PLACED - 1)][side]
+        if horizon == 1 and place >= 0:
+            b.queue_steps[place] += 1.0
+            b.queue_fills[place] += contracts
+        if contracts == 0:
             continue
-        value = filled.contracts * (p - filled.tick * unit if side == BID else filled.tick * unit - p)
+        price = b.filled_tick[then % MARKED][side] * unit
+        value = contracts * (p - price if side == BID else price - p)
         b.markout[horizon] += value
-        b.marked_volume[horizon] += filled.contracts
+        b.marked_volume[horizon] += contracts
         if horizon == 1:
-            b.queue_value[filled.place] += value
+            b.queue_value[place] += value
 
 
 cdef void look_back(Block* blk, const Settings* s, Windows* w, Py_ssize_t step) noexcept nogil:
@@ -432,7 +256,7 @@ cdef void set_book(BookSettings* s, const int64_t[::1] numbers, const double[::1
     s.levels = numbers[1]
     s.market_rate = numbers[2]
     s.limit_rate = numbers[3]
-    s.cancel_beyond = numbers[4]
+    s.cancel_rate[BOOK_LEVELS] = numbers[4]
     s.fill_rule = <FillRule>numbers[5]
     s.joins_only = numbers[6] != 0
     s.tops_up = numbers[7] != 0
@@ -446,5 +270,5 @@ cdef void set_book(BookSettings* s, const int64_t[::1] numbers, const double[::1
     s.recentre_weight = factors[1]
     for i in range(BOOK_LEVELS):
         s.limit_upto[i] = numbers[14 + i]
-        s.cancel_rate[i] = numbers[14 + BOOK_LEVELS + i]
+        s.cancel_rate[i] = numbers[4] + numbers[14 + BOOK_LEVELS + i]
         s.start_volume[i] = <int32_t>numbers[14 + 2 * BOOK_LEVELS + i]

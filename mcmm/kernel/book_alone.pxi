@@ -1,5 +1,8 @@
 # The flow of others on given books, without a maker's policy: for tests of theory and speed. Included by _core.pyx.
 
+from libc.stdint cimport int16_t, uint16_t
+
+
 def play_book(
     Plan plan, uint64_t seed, uint64_t first_path, int32_t[:, ::1] states, int64_t[::1] events, Py_ssize_t steps,
     bint watched=False,
@@ -12,15 +15,17 @@ def play_book(
     """
     cdef const BookSettings* s = &plan.tables.book
     cdef Py_ssize_t first = 0, lanes, lane, i, step, side, paths = states.shape[0]
+    cdef char* memory
     cdef Windows w
     cdef Book* b
     if not plan.settings.has_book or states.shape[1] != s.ticks + 7 or events.shape[0] != paths:
         raise ValueError("the states are not those of a book")
     memset(&w, 0, sizeof(Windows))
     w.book, w.seed = s, seed
-    w.books = <Book*>malloc(LANES * sizeof(Book))
-    if w.books == NULL:
+    memory = <char*>malloc(LANES * sizeof(Book) + 64)
+    if memory == NULL:
         raise MemoryError
+    w.books = <Book*>aligned(memory)
     with nogil:
         while first < paths:
             lanes = min(<Py_ssize_t>LANES, paths - first)
@@ -32,9 +37,9 @@ def play_book(
                 occupy(b, BID, 0)
                 occupy(b, ASK, s.ticks)
                 for side in range(2):
-                    b.order[side].tick = states[first + lane, s.ticks + 1 + 3 * side]
+                    b.order[side].tick = <int16_t>states[first + lane, s.ticks + 1 + 3 * side]
                     b.order[side].size = states[first + lane, s.ticks + 2 + 3 * side]
-                    b.order[side].ahead = states[first + lane, s.ticks + 3 + 3 * side]
+                    b.order[side].ahead = <uint16_t>states[first + lane, s.ticks + 3 + 3 * side]
                     if b.order[side].size > 0:
                         occupy(b, <int>side, b.order[side].tick)
                 see_best(b, BID)
@@ -59,7 +64,7 @@ def play_book(
                     states[first + lane, s.ticks + 3 + 3 * side] = b.order[side].ahead
                 events[first + lane] = b.events
             first += lanes
-        free(w.books)
+        free(memory)
 
 
 cdef inline int32_t absolute_whole(int32_t x) noexcept nogil:
@@ -69,3 +74,8 @@ cdef inline int32_t absolute_whole(int32_t x) noexcept nogil:
 def book_bytes():
     """The bytes of a path's book."""
     return sizeof(Book)
+
+
+def path_bytes(Plan plan):
+    """The bytes of all that is kept of a path and market while it runs: its lane of the block and its windows."""
+    return -(-block_size(&plan.settings) // LANES)

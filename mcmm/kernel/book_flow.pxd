@@ -1,9 +1,9 @@
 """Who acts on the order book: model.md section 11. The zero-intelligence flow, takers, and the maker's two orders."""
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 
 from mcmm.kernel.book cimport (
-    ASK, BID, BOOK_PAD, DECISIONS, Book, BookSettings, Decision, at_least, at_most, cancel_rate_of, cancelled_tick,
-    join, occupy, see_best, share_of, take_level, vacate, withdraw,
+    ASK, BID, BOOK_PAD, Book, BookSettings, Decision, at_least, at_most, decision, double_of_whole, occupy,
+    see_best, take_level, vacate,
 )
 from mcmm.kernel.fills cimport maker_fee
 from mcmm.kernel.special cimport clip, nearest
@@ -16,7 +16,7 @@ cdef inline int32_t tilt_of(double lagged, int32_t bid, int32_t ask, double unit
 
 cdef inline double wait_of(double exponential, int64_t rate) noexcept nogil:
     """Steps until the next event: rate in units of 2^-32 a step."""
-    return exponential / (rate * 2.3283064365386963e-10)
+    return exponential / (double_of_whole(rate) * 2.3283064365386963e-10)
 
 
 cdef inline void note_fill(
@@ -43,7 +43,7 @@ cdef inline int32_t take(
     return filled
 
 
-cdef inline void cancel_order(Book* b, int side, const Decision* reached, int32_t room) noexcept nogil:
+cdef inline void cancel_order(Book* b, int side, Decision reached, int32_t room) noexcept nogil:
     """Cancel the maker's order where another price has been decided; cut it where it is to be smaller.
 
     reached: the decision that has reached the venue; room: what the inventory limit leaves, which the venue holds.
@@ -58,7 +58,7 @@ cdef inline void cancel_order(Book* b, int side, const Decision* reached, int32_
 
 
 cdef inline bint place_order(
-    Book* b, const BookSettings* s, int side, const Decision* cancels, const Decision* places, int32_t room
+    Book* b, const BookSettings* s, int side, Decision cancels, Decision places, int32_t room
 ) noexcept nogil:
     """Place the maker's order at the back if it is new, moved or made larger; not where it would trade at once.
 
@@ -71,7 +71,7 @@ cdef inline bint place_order(
     if (tick >= b.best[ASK]) if side == BID else (tick <= b.best[BID]):
         b.refusals += 1.0
         return False
-    b.order[side].tick = tick
+    b.order[side].tick = <int16_t>tick
     b.order[side].size = wanted
     b.order[side].ahead = b.volume[BOOK_PAD + tick]
     occupy(b, side, tick)
@@ -89,7 +89,7 @@ cdef inline void cancel_reaches(
         b.met[side] = <int32_t>step
     if decided < b.sent[side]:
         decided = b.sent[side]
-    cancel_order(b, side, &b.decided[decided & (DECISIONS - 1)][side], room)
+    cancel_order(b, side, decision(b, decided, side), room)
     if rests and b.order[side].size == 0:
         b.met[side] = 0
 
@@ -103,9 +103,9 @@ cdef inline void order_reaches(
     """
     cdef bint rests = b.order[side].size > 0, late = s.place_latency > s.cancel_latency
     cdef Py_ssize_t decided = step - (s.cancel_latency if rests and not late else s.place_latency)
-    cdef const Decision* order = &b.decided[decided & (DECISIONS - 1)][side]
+    cdef Decision order = decision(b, decided, side)
     # One that is the slower may be outdated when it comes: its cancel is there already.
-    cdef const Decision* cancels = &b.decided[(step - s.cancel_latency) & (DECISIONS - 1)][side] if late else order
+    cdef Decision cancels = decision(b, step - s.cancel_latency if late else decided, side)
     if decided < b.met[side] or (rests and decided < b.sent[side]):
         return
     if place_order(b, s, side, cancels, order, room):

@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import signal
 import socket
 import threading
 import time
@@ -154,7 +155,7 @@ class Workers:
             raise InputError(_missing("ray")) from None
         if not ray.is_initialized():
             try:
-                with warnings.catch_warnings():
+                with warnings.catch_warnings(), _own_sigterm():
                     warnings.simplefilter("ignore")
                     own = self._own_ray()
                     options = {"log_to_driver": False, "logging_level": "ERROR", **own}
@@ -361,6 +362,17 @@ def _losses(backend: str) -> tuple[type[BaseException], ...]:
 
         return (multiprocessing.TimeoutError, RayError)
     return (multiprocessing.TimeoutError, BrokenProcessPool)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what a SIGTERM does as it was: ray has it abort the process, with a trace of the stack."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        with suppress(ValueError, TypeError):  # not the main thread, or nothing of Python's
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -81,9 +81,21 @@ def test_a_worker_is_killed_and_a_node_is_added(nodes: object, monkeypatch: pyte
 
 
 def test_ray_of_this_machine_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves SIGTERM what it was; ray's own way with it would abort this process."""
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    result = sweep(small_study(), backend="ray", jobs=2)
+    heard: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        if done and not heard:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        result = sweep(small_study(), backend="ray", jobs=2, progress=progress)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
     assert result.summary.equals(sweep(small_study(), jobs=1).summary)
     assert result.sessions[0]["jobs"] == 2
     assert not ray.is_initialized()

@@ -360,11 +360,7 @@ def _queue(findings: Findings) -> dict[str, Any] | None:
         ]
         tables.append({"market": market, "headings": headings, "rows": rows})
     shortest = min(study.steps_at(findings.result.points.index[row]) for row in queues)
-    told = {
-        "with_errors": study.all_rows,
-        "together": together(study.scenario),
-        "counted": counted_steps(shortest),
-    }
+    told = {"together": together(study.scenario), "counted": counted_steps(shortest)}
     first = "" if len(markets) == len(study.scenario.markets) else f"the first {len(markets)}"
     return {"tables": tables, "first": first, "places": PLACES, **told}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,10 @@ from mcmm.arguments import PolicyOption, check_output
 from mcmm.console import print_error
 from mcmm.errors import InputError
 
-__all__ = ["add_to"]
+if TYPE_CHECKING:
+    from mcmm.store import SweepResult
+
+__all__ = ["add_to", "report_with_page"]
 
 
 class Format(StrEnum):
@@ -83,24 +86,12 @@ def report(
             f"{run}: must be a sweep's run directory, or a .parquet file of `mcmm simulate --out`"
         )
     from mcmm.store import SweepResult
-    from mcmm.study import MANY_POINTS
 
     result = SweepResult.load(run, policy)
     # A policy that is missing, or not wanted, is refused here: the page is to be whole.
     result.study.quoted_by(policy)
     if kind is Format.html:
-        from mcmm.reports import report as make_report
-
-        page = html
-        if page is None and result.study.count <= MANY_POINTS:
-            page = run / "report.html"
-        if page is not None:
-            check_output(page)
-        make_report(result, html=page, png=png)
-        if page is None:
-            print_error(f"no page is written for more than {MANY_POINTS:,} points", kind="note")
-        else:
-            typer.echo(f"wrote {page}")
+        report_with_page(result, run, html, png)
     else:
         if html is not None:
             raise InputError("--html: is for --format html, which is the default")
@@ -115,3 +106,38 @@ def report(
         typer.echo((to_json if kind is Format.json else to_markdown)(details), nl=False)
     if png is not None:
         typer.echo(f"wrote the figures to {png}", err=kind is not Format.html)
+
+
+def report_with_page(
+    result: SweepResult, directory: Path, html: Path | None = None, png: Path | None = None
+) -> None:
+    """Print a sweep's report, and write its page and say where, or why there is none.
+
+    Parameters
+    ----------
+    result : SweepResult
+        The sweep.
+    directory : Path
+        Its run directory.
+    html : Path or None
+        Where the page goes; None for the directory, unless there are more points than a page has room for.
+    png : Path or None
+        The folder for pictures.
+
+    Raises
+    ------
+    InputError
+        As `mcmm.reports.report`.
+    """
+    from mcmm.reports import report as make_report
+    from mcmm.study import MANY_POINTS
+
+    if html is None and result.study.count <= MANY_POINTS:
+        html = directory / "report.html"
+    if html is not None:
+        check_output(html)
+    make_report(result, html=html, png=png)
+    if html is None:
+        print_error(f"no page is written for more than {MANY_POINTS:,} points", kind="note")
+    else:
+        typer.echo(f"wrote {html}")

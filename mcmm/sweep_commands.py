@@ -12,6 +12,7 @@ from mcmm.arguments import JobsOption, PolicyOption, check_jobs
 from mcmm.calibrate_commands import verify_certificate
 from mcmm.console import Interrupted, ProgressBar, duration, print_error, rate, size
 from mcmm.errors import InputError
+from mcmm.report_command import report_with_page
 
 if TYPE_CHECKING:
     from mcmm.study import Study
@@ -88,9 +89,8 @@ def sweep(
     share the seed, so that they differ by their settings and not by luck. What is finished is on disk: run it
     again and it resumes.
     """
-    from mcmm.reports import report as make_report
     from mcmm.runner import sweep as run_sweep
-    from mcmm.study import MANY_POINTS, Study
+    from mcmm.study import Study
 
     loaded = Study.load(study)
     check_jobs(jobs)
@@ -102,15 +102,10 @@ def sweep(
     try:
         with progress:
             result = run_sweep(loaded, directory, jobs, backend.value, progress, scheduler, policy)
-        page = directory / "report.html" if loaded.count <= MANY_POINTS else None
-        make_report(result, html=page)
+        report_with_page(result, directory)
     except KeyboardInterrupt:
         share = f"{progress.done / progress.total:.0%} done, " if progress.total else ""
         raise Interrupted(f"{share}kept in {directory}; run the same command again to resume") from None
-    if page is None:
-        print_error(f"no page is written for more than {MANY_POINTS:,} points", kind="note")
-    else:
-        typer.echo(f"wrote {page}")
 
 
 def _print_estimate(study: Study, directory: Path, jobs: int) -> None:

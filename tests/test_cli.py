@@ -59,6 +59,17 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def start_sweep(*arguments: str) -> subprocess.Popen[str]:
+    """A sweep of study.toml into run, which has written its first chunk."""
+    process = start("sweep", "study.toml", "--out", "run", *arguments)
+    deadline = time.monotonic() + 60
+    while not list(Path("run/chunks").glob("*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
 class TestHelp:
     def test_the_command_lists_its_commands(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["--help"]) == 0
@@ -398,12 +409,7 @@ class TestEndings:
         study = STUDY.replace("paths = 300", "paths = 20_000").replace('"scenario.toml"', '"long.toml"')
         Path("long.toml").write_text(SCENARIO.replace("steps = 60", "steps = 5_000"))
         Path("study.toml").write_text(study)
-        process = start("sweep", "study.toml", "--out", "run", "-j", "1")
-        deadline = time.monotonic() + 60
-        while not list(Path("run/chunks").glob("*.parquet")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        process = start_sweep("-j", "1")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (130, "")
@@ -419,12 +425,7 @@ class TestEndings:
     def test_a_terminated_sweep_ends_as_an_interrupted_one(self, folder: Path) -> None:
         """And with no word of its processes from joblib's watch over what they leave behind."""
         Path("study.toml").write_text(STUDY.replace("paths = 300", "paths = 4_000_000"))
-        process = start("sweep", "study.toml", "--out", "run", "-j", "2", "--backend", "loky")
-        deadline = time.monotonic() + 60
-        while not list(Path("run/chunks").glob("*.parquet")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        process = start_sweep("-j", "2", "--backend", "loky")
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (130, "")

@@ -57,10 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     plan = make_plan(scenario)
     assert isinstance(plan, core.Plan)
     run, steps = cases.core("reduced")
+    default, default_steps = cases.core("default")
     subjects = {
         "draws alone": per_path_step(lambda paths, seed: core.draw_alone(plan, seed, paths), PATHS, steps),
         "the reduced bot": per_path_step(run, PATHS, steps),
-        "the default scenario": per_path_step(cases.core("default")[0], PATHS, cases.core("default")[1]),
+        "the default scenario": per_path_step(default, PATHS, default_steps),
         "Numba, vectorised": per_path_step(cases.peer("numba_vector")[0], PATHS, steps),
     }
     times = interleave(subjects, options.rounds)
@@ -75,10 +76,10 @@ def main(argv: list[str] | None = None) -> None:
         [(what, count / lanes) for what, count, lanes in counts] for counts in (OPERATIONS, BESIDES)
     )
     bot = ("**all of the reduced bot**", sum(operations for _, operations in counted))
-    default = ("**all of the default**", bot[1] + sum(operations for _, operations in besides))
+    other = ("**all of the default**", bot[1] + sum(operations for _, operations in besides))
     rows = [
         f"| {what} | {operations:.2f} | {operations / A_CYCLE / options.gigahertz:.2f} |"
-        for what, operations in [*counted, bot, *besides, default]
+        for what, operations in [*counted, bot, *besides, other]
     ]
     head = f"| counted | operations a path-step | ns at {A_CYCLE:.0f} a cycle, {options.gigahertz} GHz |"
     sys.stdout.write(table(head, rows) + "\n")

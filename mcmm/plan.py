@@ -205,9 +205,8 @@ def _market_plan(
         has_outages or bool(day.pauses) or (has_breaker and risk.breaker_action == "pause")
     )
     # Where nothing else can act on a quote, a fill or a mark, its phase is one pass over the lanes.
-    quotes_at_once = (
-        quoting.policy == "adaptive"
-        and grid
+    unhindered = (
+        grid
         and flow.model != "intensity"
         and not in_book
         and quoting.volatility_factor == 0.0
@@ -217,6 +216,7 @@ def _market_plan(
         and (not limited or quoting.quote_size <= risk.inventory_limit < 2**49 / quoting.quote_size)
         and not (keeps_quotes or ramps or shares_exposure)
     )
+    quotes_at_once = unhindered and quoting.policy == "adaptive"
     if flow.model == "intensity":
         fills_at_once = quoting.policy in ("symmetric", "avellaneda_stoikov") and not moves_mid
         fills_at_once = fills_at_once and fees.maker_rate == 0.0 and not keeps_quotes
@@ -333,6 +333,7 @@ def _market_plan(
         "ramp_steps": float(recovery.ramp_steps),
         "keeps_quotes": keeps_quotes,
         "quotes_at_once": quotes_at_once,
+        "asks_at_once": unhindered and quoting.policy == "custom",
         "fills_at_once": fills_at_once,
         "marks_plainly": marks_plainly,
         "marks_at_once": marks_at_once,

@@ -48,6 +48,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "intensity": {"flow.model": "intensity", "flow.intensity_decay": 30.0, "steps": 60},
     "threshold": {"market.process": "threshold", "steps": 90},
     "marked at the fair value": HARD | {"risk.mark": "fair", "risk.breaker_action": "halt"},
+    # Where nothing but the inventory limit acts on a quote, the core shows and places it in one pass.
+    "halted": {"steps": 120, "flow.arrival_rate": 0.7, "risk.inventory_limit": 30, "risk.drawdown_limit": 0.4},
+    "flattened": {
+        "steps": 120,
+        "flow.arrival_rate": 0.7,
+        "risk.drawdown_limit": 0.3,
+        "risk.breaker_action": "flatten",
+        "risk.mark": "fair",
+        "quoting.inventory_shade": 0.01,
+    },
+    "own flow alone": {"steps": 90, "quoting.imbalance_shade": 0.0, "fees.maker_rate": 0.0175},
     "many contracts": {"flow.size_max": 60, "flow.size_mean": 25, "quoting.quote_size": 4, "steps": 60},
 }
 

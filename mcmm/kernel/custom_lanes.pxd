@@ -6,12 +6,14 @@ hold every policy to them.
 """
 from libc.math cimport NAN
 
-from mcmm.kernel.quoting cimport ask_on_grid, bid_on_grid, whole_size
+from mcmm.kernel.quoting cimport (
+    accumulating_size_within, ask_on_grid, bid_on_grid, imbalance_of, whole_size,
+)
 from mcmm.kernel.risk cimport exposure_at, pnl_at
-from mcmm.kernel.special cimport minimum
+from mcmm.kernel.special cimport absolute, minimum, unknown
 from mcmm.kernel.state cimport (
     LANES, STATE_ROWS, V_ASK, V_ASK_MULTIPLIER, V_ASK_SIZE, V_BID, V_BID_MULTIPLIER, V_BID_SIZE, V_EXPOSURE,
-    V_IMBALANCE, V_INVENTORY, V_MID, V_MULTIPLIER, V_PNL, V_QUOTING, V_STATE, V_USAGE, Block, Settings,
+    V_IMBALANCE, V_INVENTORY, V_MID, V_MULTIPLIER, V_PNL, V_QUOTING, V_STATE, V_USAGE, Block, Rows, Settings,
 )
 
 
@@ -80,3 +82,61 @@ cdef inline void place_custom(Block* b, const Settings* s, const double* rows) n
         b.bid_size[i] = minimum(size, limit - b.inventory[i]) if bid == bid else 0.0
         size = whole_size(rows[V_ASK_SIZE * LANES + i])
         b.ask_size[i] = minimum(size, limit + b.inventory[i]) if ask == ask else 0.0
+
+
+cdef inline void show_at_once(Block* b, const Settings* s, Rows* rows, bint limited) noexcept nogil:
+    """All rows in one pass, where nothing but the inventory limit acts on a quote (quote_at_once) and learn_at_once
+    has rolled the window."""
+    cdef Py_ssize_t i
+    cdef double unit = s.unit, per_limit = s.per_limit, quote_size = s.quote_size, one = unknown(1.0)
+    cdef double mid, inventory, less
+    cdef bint fair = s.marks_fair
+    for i in range(LANES):
+        mid = b.mid[i]
+        inventory = b.inventory[i]
+        rows.mid[i] = mid
+        rows.inventory[i] = inventory
+        rows.usage[i] = inventory * per_limit
+        rows.imbalance[i] = imbalance_of(b.window_signed[i], b.window_total[i], one)
+        rows.exposure[i] = exposure_at(inventory, mid) if fair else b.exposure[i]
+        rows.pnl[i] = pnl_at(b.cash[i], unit, b.unwind_cash[i], inventory, mid, b.fees[i])
+        rows.quoting[i] = b.quoting[i]
+        if limited:
+            less = accumulating_size_within(quote_size, per_limit, absolute(inventory))
+            rows.bid_size[i] = less if inventory > 0.0 else quote_size
+            rows.ask_size[i] = less if inventory < 0.0 else quote_size
+        else:
+            rows.bid_size[i] = quote_size
+            rows.ask_size[i] = quote_size
+    for i in range(LANES):
+        rows.multiplier[i] = 1.0
+        rows.bid_multiplier[i] = 1.0
+        rows.ask_multiplier[i] = 1.0
+        rows.bid[i] = NAN
+        rows.ask[i] = NAN
+
+
+cdef inline void place_at_once(Block* b, const Settings* s, const Rows* rows, bint gated) noexcept nogil:
+    """place_custom, gate and tally in one pass."""
+    cdef Py_ssize_t i
+    cdef double ticks = s.ticks, limit = s.inventory_limit, one = unknown(1.0)
+    cdef double bid, ask, low, high, inventory, bid_size, ask_size, quoting
+    for i in range(LANES):
+        bid = rows.bid[i]
+        ask = rows.ask[i]
+        low = bid_on_grid(bid if bid == bid else 0.0, ticks, one)
+        high = ask_on_grid(ask if ask == ask else 1.0, ticks, low)
+        inventory = b.inventory[i]
+        bid_size = minimum(whole_size(rows.bid_size[i]), limit - inventory)
+        bid_size = bid_size if bid == bid else 0.0
+        ask_size = minimum(whole_size(rows.ask_size[i]), limit + inventory)
+        ask_size = ask_size if ask == ask else 0.0
+        quoting = b.quoting[i] if gated else 1.0
+        b.bid[i] = low
+        b.ask[i] = high
+        b.bid_size[i] = bid_size * quoting if gated else bid_size
+        b.ask_size[i] = ask_size * quoting if gated else ask_size
+        b.spread_sum[i] += (high - low) * quoting
+        b.inventory_limit_steps[i] += quoting if absolute(inventory) >= limit else 0.0
+        if gated:
+            b.quoted[i] += quoting

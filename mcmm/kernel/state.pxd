@@ -77,6 +77,24 @@ cdef enum View:
     STATE_ROWS = 8
     VIEW_ROWS = 22
 
+# The same rows by name, a type of their own: so the compiler knows that they are no rows of a block.
+cdef struct Rows:
+    double mid[LANES]
+    double inventory[LANES]
+    double usage[LANES]
+    double imbalance[LANES]
+    double exposure[LANES]
+    double pnl[LANES]
+    double quoting[LANES]
+    double multiplier[LANES]
+    double bid_multiplier[LANES]
+    double ask_multiplier[LANES]
+    double bid[LANES]
+    double ask[LANES]
+    double bid_size[LANES]
+    double ask_size[LANES]
+    double state[STATE_ROWS][LANES]
+
 # A policy of one's own; what it returns is 0, or a number of its own for a quote that it could not make.
 ctypedef int (*QuoteFunction)(double* rows, const double* settings, long long step, long long steps) noexcept nogil
 
@@ -113,7 +131,7 @@ cdef struct Settings:
     bint has_inventory_limit, has_exposure_limit, marks_fair, from_peak
     bint has_loss_limit, has_volume_limit, has_breaker
     # what lets phases be taken in one pass: quoting, a taker's fill, and marks
-    bint quotes_at_once, fills_at_once, marks_at_once, marks_plainly
+    bint quotes_at_once, asks_at_once, fills_at_once, marks_at_once, marks_plainly
     bint stays_revised              # who may quote changes only where a breaker trips
     bint halts_takers               # only a halt stops the maker, and then the takers: the quote may go on, unseen
     bint walks_at_once              # the fair value walks as the draws alone say, and no setting of it changes

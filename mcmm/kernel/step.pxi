@@ -7,7 +7,9 @@
 from libc.math cimport isnan
 from libc.stdint cimport uint64_t
 
-from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers, show_sizes
+from mcmm.kernel.custom_lanes cimport (
+    place_at_once, place_custom, show_at_once, show_books, show_multipliers, show_sizes,
+)
 from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, make_normal, search_sizes, want
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_at_once, move_logit,
@@ -26,7 +28,7 @@ from mcmm.kernel.random cimport (
 )
 from mcmm.kernel.state cimport (
     ADAPTIVE, ARITHMETIC, AVELLANEDA_STOIKOV, CONSTANT, CUSTOM, FLATTEN, GLOSTEN_MILGROM, INTENSITY, LANES, LMSR,
-    LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Settings, Tables, Windows,
+    LOGIT, PAUSE, REPLAY, TAKERS, THRESHOLD, Block, Rows, Settings, Tables, Windows,
 )
 from mcmm.kernel.trade_lanes cimport (
     arrive, charge, deter, excite, fill, fill_at_cost, fill_both, follow_order, follow_side, halt_takers, hit,
@@ -143,7 +145,6 @@ cdef void place_named(Block* b, const Settings* s) noexcept nogil:
 
 cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
     """Let a policy of one's own quote; whether it did."""
-    cdef int failed
     if s.has_inventory_limit:
         size_by_inventory(b, s)
     else:
@@ -151,13 +152,34 @@ cdef bint ask_policy(Block* b, const Settings* s, const Tables* t, Windows* w, P
     show_books(b, s, w.view)
     show_multipliers(b, s, w.view)
     show_sizes(b, w.view)
-    if t.custom.function != NULL:
-        failed = t.custom.function(w.view, t.custom.settings, step, s.steps)
-        if failed:
-            return call_python(w.call, step, failed)
-    elif not call_python(w.call, step, 0):
+    if not call_policy(s, t, w, step):
         return False
     place_custom(b, s, w.view)
+    return True
+
+
+cdef bint call_policy(const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """Whether it wrote a quote into the rows that it was shown."""
+    cdef int failed
+    if t.custom.function == NULL:
+        return call_python(w.call, step, 0)
+    failed = t.custom.function(w.view, t.custom.settings, step, s.steps)
+    return not failed or call_python(w.call, step, failed)
+
+
+cdef bint ask_at_once(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
+    """All of phase 2 for a policy of one's own, where nothing but the inventory limit acts on its quote."""
+    cdef Rows* rows = <Rows*>w.view
+    if s.has_inventory_limit:
+        show_at_once(b, s, rows, True)
+    else:
+        show_at_once(b, s, rows, False)
+    if not call_policy(s, t, w, step):
+        return False
+    if s.may_stop:
+        place_at_once(b, s, rows, True)
+    else:
+        place_at_once(b, s, rows, False)
     return True
 
 
@@ -193,6 +215,8 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
         if quote_all_at_once(b, s):
             count_limited(b, s)
         return True
+    if s.asks_at_once:
+        return ask_at_once(b, s, t, w, step)
     if s.keeps_quotes:
         rest(b)
     if s.moves_mid:
@@ -283,11 +307,12 @@ cdef void learn_from(Block* b, const Settings* s, Windows* w, Py_ssize_t step) n
     """What the fill of a step, the only one, does to the imbalance window and the mid."""
     cdef float* row = w.filled_signed + (step % s.imbalance_window) * LANES
     cdef const float* oldest = w.filled_signed + ((step + 1) % s.imbalance_window) * LANES
-    if s.quotes_at_once and s.inventory_shade != 0.0:
+    cdef bint rolls = s.quotes_at_once or s.asks_at_once
+    if rolls and s.inventory_shade != 0.0:
         learn_at_once(b, s, row, oldest, True, True, True)
-    elif s.quotes_at_once and s.imbalance_shade != 0.0:
+    elif rolls and s.imbalance_shade != 0.0:
         learn_at_once(b, s, row, oldest, True, False, True)
-    elif s.quotes_at_once:
+    elif rolls:
         learn_at_once(b, s, row, oldest, False, False, True)
     elif s.inventory_shade != 0.0:
         learn_at_once(b, s, row, oldest, True, True, False)
@@ -385,6 +410,8 @@ cdef void value(Block* b, const Settings* s) noexcept nogil:
     cdef bint watched = s.has_breaker or s.has_exposure_limit or s.policy == CUSTOM
     if s.marks_plainly and not s.marks_fair and not watched:
         mark(b, s, False, False, True)
+    elif s.marks_plainly and not s.marks_fair:
+        mark(b, s, False, True, True)
     elif s.marks_fair and watched:
         mark(b, s, True, True, False)
     elif s.marks_fair:

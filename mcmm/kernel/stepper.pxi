@@ -115,7 +115,8 @@ cdef class Stepper:
         for m in range(self.markets):
             s = &self.settings[m]
             s[0] = (<Plan>self.plans[m]).settings
-            s.quotes_at_once = s.fills_at_once = s.marks_at_once = s.walks_at_once = s.halts_takers = False
+            s.quotes_at_once = s.asks_at_once = s.fills_at_once = False
+            s.marks_at_once = s.walks_at_once = s.halts_takers = False
             # A bot that was restarted quotes with care, whatever else may interrupt it.
             s.ramps = s.ramp_steps > 0.0
             if outside:

@@ -37,6 +37,9 @@ FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 # Measured on AVX-512 without and with, ns a path-step: default 10.1 and 9.1, long size tables 55 and 12.
 # clang knows none of them.
 GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-dominator-opts", "-fno-tree-pre", "-fno-split-paths"]
+# clang leaves a loop scalar that would take more than eight checks of what overlaps before it runs; they are done
+# once for 64 lanes. Measured on AVX-512 with clang 14 without and with, ns a path-step: default 13.8 and 7.2.
+CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=128"]
 # A rule that is called costs its lane loop the vectoriser, so every one is inlined, not left to the compiler.
 INLINE = [("CYTHON_INLINE", "inline __attribute__((always_inline))")] if os.name == "posix" else []
 AVX2 = ["-mavx2"]
@@ -71,15 +74,17 @@ def extension(name: str, flags: list[str], *, optional: bool = False) -> Extensi
     )
 
 
-def is_gcc(compiler: list[str]) -> bool:
-    """Whether a compiler command is gcc, which clang pretends to be but for this macro."""
+def vectoriser_flags(compiler: list[str]) -> list[str]:
+    """Those of the compiler that a command is: clang pretends to be gcc but for one macro."""
     try:
         macros = subprocess.run(
             [*compiler[:1], "-dM", "-E", "-"], input="", capture_output=True, text=True
         ).stdout
     except OSError:
-        return False
-    return "__GNUC__" in macros and "__clang__" not in macros
+        return []
+    if "__clang__" in macros:
+        return CLANG_FLAGS
+    return GCC_FLAGS if "__GNUC__" in macros else []
 
 
 class BuildCore(build_ext):
@@ -98,7 +103,7 @@ class BuildCore(build_ext):
         # Always anew, which takes seconds: a check of dates would miss new directives or another Cython.
         [core] = cythonize([core], build_dir=str(GENERATED), compiler_directives=DIRECTIVES, force=True)
         generated = Path(core.sources[0])
-        vectoriser = GCC_FLAGS if is_gcc(getattr(self.compiler, "compiler", [])) else []
+        vectoriser = vectoriser_flags(getattr(self.compiler, "compiler", []))
         for ext in self.extensions:
             # Object files are named after their source, so builds that shared one would overwrite each other.
             copy = GENERATED / ext.name / generated.name

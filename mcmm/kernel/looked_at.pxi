@@ -102,3 +102,8 @@ def normal_cdf(double x):
 def normal_quantile(double p):
     """The inverse of Phi as the core computes it."""
     return special.normal_quantile(p)
+
+
+def density_at_quantile(double p):
+    """phi(Phi^-1(p)) as the core computes it, for the standard deviation of a threshold's next step."""
+    return single.density_at_quantile(p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +18,16 @@ from benchmarks.peers import numpy_avellaneda_stoikov
 __all__ = ["SCENARIOS", "available_peers", "core", "numba_policy", "numpy_draws", "numpy_textbook", "peer"]
 
 STEPS = 1000
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def _markets(count: int) -> dict[str, Any]:
     return {"markets": [{"name": f"m{place}"} for place in range(count)]}
+
+
+def _measured(name: str) -> dict[str, Any]:
+    """A scenario as it is shipped: one measured from a real venue."""
+    return tomllib.loads((ROOT / "scenarios" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -43,6 +50,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     # The setting of the paper's tables; there a path has 200 steps.
     "avellaneda_stoikov 2008": numpy_avellaneda_stoikov.SCENARIO,
     "reduced": peers.SCENARIO,
+    "polymarket_btc15m": _measured("polymarket_btc15m"),
+    "kalshi_macro": _measured("kalshi_macro"),
     # Per path-step of a market.
     "3 markets": {
         **_markets(3),
@@ -54,7 +63,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
 }
 
-POLICIES = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
+POLICIES = ROOT / "docs" / "policies.md"
 
 
 def core(name: str) -> tuple[Callable[[int, int], Any], int]:

@@ -39,6 +39,7 @@ from mcmm.kernel.state cimport (
     CUSTOM, INTENSITY, LANES, PAUSE, PIECE_COLUMNS, REPLAY, STATE_ROWS, THRESHOLD,
     VIEW_ROWS, Block, QuoteFunction, Settings, Tables, Windows,
 )
+from mcmm.kernel.takers cimport SizeGuide, guide_sizes
 
 cdef extern from *:
     """
@@ -300,8 +301,8 @@ cdef class Plan:
         A value for every member of ``Settings`` (kernel/state.pxd); validated by the caller.
     size_thresholds : contiguous array of int32
         Padded with 2^31 - 1 as draw_lanes.pxd asks.
-    bisects : bool
-        Whether they are to be bisected, and so padded to one less than a power of two.
+    guided : bool
+        Whether a draw is to be looked up in a guide to them, and not compared with one by one.
     orders : contiguous array of float64, shape (4, steps), or None
         Side, size, limit and fair value of the order of each step, for replay.
     pieces : contiguous array of float64, shape (pieces, PIECE_COLUMNS), or None
@@ -320,13 +321,13 @@ cdef class Plan:
     cdef Tables tables
     cdef object owned
 
-    def __init__(self, dict fields, int32_t[::1] size_thresholds, bint bisects, double[:, ::1] orders=None,
+    def __init__(self, dict fields, int32_t[::1] size_thresholds, bint guided, double[:, ::1] orders=None,
                  double[:, ::1] pieces=None, double[::1] policy_settings=None, policy=None, venue=None):
         self.settings = fields
         self.owned = (size_thresholds, orders, pieces, policy_settings, policy)
         memset(&self.tables, 0, sizeof(Tables))
         self.tables.thresholds = size_thresholds.shape[0]
-        self.tables.bisects = bisects
+        self.tables.guided = guided
         if size_thresholds.shape[0]:
             self.tables.size_thresholds = &size_thresholds[0]
         if orders is not None:
@@ -341,7 +342,8 @@ cdef class Plan:
             self.tables.piece_rows = &pieces[0, 0]
         if venue is not None:
             set_book(&self.tables.book, venue[0], venue[1])
-            guess_sizes(self.tables.book.guesses, self.tables.size_thresholds, self.tables.thresholds)
+        if guided or venue is not None:
+            guide_sizes(&self.tables.guide, self.tables.size_thresholds, self.tables.thresholds)
         if self.settings.policy == CUSTOM:
             self.tables.custom.settings = &policy_settings[0]
             capsule = policy[0]

@@ -44,7 +44,7 @@ _FILL_RULES = {"queue": 0, "touch": 1, "through": 2}
 _ACTIONS = {"halt": 0, "pause": 1, "flatten": 2}
 
 _NO_DRAW = 2**31 - 1  # the bound that no draw exceeds
-_LINEAR_SEARCH = 32  # the most thresholds that cost less to compare with one by one than to bisect
+_LINEAR_SEARCH = 24  # the most thresholds that cost less to compare with one by one than to look up
 
 
 def bound(chance: float) -> int:
@@ -110,16 +110,15 @@ def _padded_thresholds(flow: Flow, largest: int) -> tuple[int, ...]:
     count = _threshold_count(flow, largest)
     total = cumulative[-1]
     thresholds = [math.floor(below / total * 2.0**31 + 0.5) - 1 for below in cumulative[:count]]
-    padded = (1 << count.bit_length()) - 1 if _searched(flow, largest) else -(-count // 3) * 3
-    return (*thresholds, *[_NO_DRAW] * (padded - count))
+    return (*thresholds, *[_NO_DRAW] * (-count % 3))  # the core compares with three in turn
 
 
 def _threshold_count(flow: Flow, largest: int) -> int:
     return min(flow.size_max, largest) - 1
 
 
-def _searched(flow: Flow, largest: int) -> bool:
-    """Tell whether the thresholds are many enough to be bisected, or all of them compared with."""
+def _guided(flow: Flow, largest: int) -> bool:
+    """Tell whether the thresholds are so many that a guide to them costs less than comparing with all."""
     return _threshold_count(flow, largest) > _LINEAR_SEARCH
 
 
@@ -353,15 +352,15 @@ def _market_plan(
     }
     # A policy of one's own may quote any size; in a book a taker meets others too.
     largest = flow.size_max if quoting.policy == "custom" or in_book else quote_size
-    thresholds, searched = size_thresholds(flow, largest), _searched(flow, largest)
+    thresholds, guided = size_thresholds(flow, largest), _guided(flow, largest)
     if quoting.policy != "custom":
         book = _book(scenario) if in_book else None
-        return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), venue=book)
+        return core.Plan(fields, thresholds, guided, orders, _pieces(scenario), venue=book)
     if policy is None:
         raise InputError('policy: must be given with quoting.policy "custom", got None')
     handed, function = policy_settings(scenario), policy.core_argument(scenario)
     book = _book(scenario) if in_book else None
-    return core.Plan(fields, thresholds, searched, orders, _pieces(scenario), handed, function, book)
+    return core.Plan(fields, thresholds, guided, orders, _pieces(scenario), handed, function, book)
 
 
 def _book(scenario: Scenario) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -225,8 +225,7 @@ class Path:
     def step_sd(self, t: int) -> float:
         """The one-step standard deviation of p, as the maker reckons it."""
         if self.scenario.market.process == "threshold":
-            density = numbers.normal_density(numbers.normal_quantile(self.mid))
-            return density * (1 / math.sqrt(self.scenario.resolution_step - t))
+            return numbers.density_at_quantile(self.mid) * (1 / math.sqrt(self.scenario.resolution_step - t))
         return self.logit_sd(t)
 
     def logit_sd(self, t: int) -> float:

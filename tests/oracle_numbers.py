@@ -248,10 +248,6 @@ def normal_cdf(x: float) -> float:
     return 1 - tail if x > 0 else tail
 
 
-def normal_density(x: float) -> float:
-    return exp(-0.5 * (x * x)) * 0.3989422804014327
-
-
 # ---- in single precision: every operation rounds to it
 
 
@@ -308,6 +304,23 @@ def single_cos(a: Single) -> Single:
     z = a * a
     q = (single(2.454794230288826e-05) * z + single(-0.001388830249197781)) * z + single(0.0416666641831398)
     return (single(1) - single(0.5) * z) + (z * z) * q
+
+
+def density_lift(v: Single) -> Single:
+    """What phi(Phi^-1(p)) / (p (1 - p)) is more than at p = 1/2, of v = -2 ln(4 p (1 - p))."""
+    u = v * single(0.0833333358168602) - single(1)
+    return v * single_poly(
+        u, -6.520577881019562e-05, 0.00017210669466294348, 1.8937542336061597e-05, -0.0005608834908343852,
+        0.0008697811281308532, -0.0004580519744195044, -0.0008961168932728469, 0.003228801768273115,
+        -0.005657040048390627, 0.0057951402850449085, 0.000799992703832686, -0.025702567771077156,
+        0.1586318165063858,
+    )  # fmt: skip
+
+
+def density_at_quantile(p: float) -> float:
+    """phi(Phi^-1(p))."""
+    product = p * (1 - p)
+    return product * (1.5957691216057308 + float(density_lift(minus_twice_log(single(product * 2**33)))))
 
 
 # Wichura's coefficients, highest power first: near the middle, in the tails, far out.

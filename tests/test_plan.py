@@ -92,6 +92,60 @@ def test_the_core_draws_every_size_of_the_law(size_max: int) -> None:
     assert stats.chisquare(counts).pvalue > 1e-4 if size_max > 1 else counts[0] == paths
 
 
+@pytest.mark.parametrize(
+    ("takers", "largest"),
+    [
+        (
+            flow(size_distribution="lognormal", size_mean=54.0, size_sigma=1.15, size_max=500),
+            50,
+        ),  # a share each
+        (
+            flow(size_distribution="lognormal", size_mean=54.0, size_sigma=1.15, size_max=500),
+            500,
+        ),  # many in a share
+        (
+            # A threshold a share, of sizes that just fit in the guide and no longer do.
+            flow(
+                size_distribution="empirical",
+                size_max=2060,
+                size_table=[[k, 1.0] for k in range(2040, 2061)],
+            ),
+            2060,
+        ),
+        (flow(size_mean=900.0, size_max=3000), 3000),
+        (flow(size_distribution="fixed", size_mean=60.0, size_max=70), 70),  # all draws above, or below
+        (
+            # Runs of one threshold; and the least weights there are, whose shares hold several.
+            flow(
+                size_distribution="empirical",
+                size_max=367,
+                size_table=[[1, 5.0], [3, 1e-9], [4, 1e-9], [99, 4.0], [367, 1e-9]],
+            ),
+            367,
+        ),
+        (
+            flow(size_distribution="empirical", size_max=1024, size_table=[[k, 1.0] for k in range(1, 1025)]),
+            1024,
+        ),
+    ],
+)
+def test_a_guide_finds_every_draws_size(takers: object, largest: int) -> None:
+    """At each threshold, each end of a share, and at their neighbours; lane by lane, and one alone."""
+    thresholds = size_thresholds(takers, largest)
+    ends = np.arange(0, 2**31 + 1, 2**21)
+    near = np.concatenate([thresholds.astype(np.int64), ends])[:, None] + np.arange(-2, 3)
+    asked = np.clip(near, 0, 2**31 - 1).ravel()
+    blocks = -(-asked.size // (4 * core.BLOCK))
+    draws = np.resize(asked, (blocks, 4, core.BLOCK)).astype(np.int32)
+    sizes = draws.copy()
+    core.guided_sizes(thresholds, sizes)
+    np.testing.assert_array_equal(sizes, 1 + np.searchsorted(thresholds, draws))
+    some = draws.ravel()[:: max(1, draws.size // 500)].tolist()
+    assert [core.guided_size_of(thresholds, draw) for draw in some] == (
+        1 + np.searchsorted(thresholds, some)
+    ).tolist()
+
+
 def test_fixed_sizes_need_no_luck() -> None:
     thresholds = size_thresholds(flow(size_distribution="fixed", size_mean=4.0), 10)
     assert (thresholds[:3] == -1).all()

@@ -162,6 +162,10 @@ def exact_quantile(p: mpmath.mpf) -> mpmath.mpf:
     return x
 
 
+def exact_density(p: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.npdf(exact_quantile(p))
+
+
 EXP = [*spread(3000, -708, 708), *spread(1000, -1, 1), 0.0, 708.0, -708.0]
 LOG = [
     *(
@@ -186,6 +190,15 @@ NEAR_LOG = [
 PHI = [*spread(1500, -37, 0), *spread(1500, -5, 9), -37.0, 0.0, -0.0]
 QUANTILE = [10**e for e in spread(700, -15, -0.3)] + [1 - 10**e for e in spread(700, -15, -0.3, 2)]
 QUANTILE += [*spread(700, 0.01, 0.99), 0.5, 0.075, 0.925, 1e-15, 1 - 1e-15]
+# Every mid that a grid of a cent can have, and as near to 0 and 1 as the finest grid's.
+CENTS = [*(k / 100 for k in range(1, 100)), *spread(600, 0.001, 0.999), 0.001, 0.999]
+MIDS = [
+    *CENTS,
+    *(10**e for e in spread(800, -6, -2)),
+    *(1 - 10**e for e in spread(400, -6, -2, 2)),
+    *(0.5 + s * 10.0**-k for s in (-1, 1) for k in range(1, 17)),
+    *(1e-6, 1 - 1e-6, 1e-6 * (1 - 1e-9), 4.1233998e-05, 2.7344831e-05),
+]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +210,9 @@ QUANTILE += [*spread(700, 0.01, 0.99), 0.5, 0.075, 0.925, 1e-15, 1 - 1e-15]
         ("logarithm_of_one_plus", told.log1p, mpmath.log1p, NEAR_LOG, 1e-15, True),
         ("normal_cdf", told.normal_cdf, mpmath.ncdf, PHI, 1e-13, True),
         ("normal_quantile", told.normal_quantile, exact_quantile, QUANTILE, 1e-14, False),
+        ("density_at_quantile", told.density_at_quantile, exact_density, MIDS, 2e-7, True),
+        ("density_at_quantile", told.density_at_quantile, exact_density, CENTS, 1e-7, True),
+        ("density_at_quantile", told.density_at_quantile, exact_density, [0.5, 0.5 - 1e-12], 2e-16, True),
     ],
 )
 def test_a_function_keeps_its_error_bound(
@@ -205,6 +221,10 @@ def test_a_function_keeps_its_error_bound(
     function: Function = getattr(core, name)
     assert [function(x) for x in points] == [twin(x) for x in points]
     assert worst(function, exact, (x for x in points if x != 1), relative=relative) < bound
+
+
+def test_the_density_is_as_far_from_0_as_from_1() -> None:
+    assert all(core.density_at_quantile(k / 64) == core.density_at_quantile(1 - k / 64) for k in range(1, 64))
 
 
 def test_exp_saturates() -> None:

@@ -24,17 +24,11 @@ cdef enum:
     MARKED = 100                    # steps whose fills are kept: as many as the longest mark-out has
     PLACED = 16                     # steps whose places are kept, of 10 that they are told after: a power of two
     PLACES = 4                      # classes of the place in the queue
-    SIZE_SHIFT = 21                 # upper bits of a draw that its size is first guessed by: 31 less this
-    SIZE_GUESSES = 1024             # as many as they have values
 
 cdef enum FillRule:
     QUEUE = 0
     TOUCH = 1
     THROUGH = 2
-
-cdef struct SizeGuess:
-    # of the draws of a share: size and the one threshold, or less the least size and how many thresholds at most
-    int32_t size, threshold
 
 cdef struct BookSettings:
     # rates are whole multiples of 2^-24 a step
@@ -52,7 +46,6 @@ cdef struct BookSettings:
     int32_t passive_bound
     int32_t start_bid, start_ask    # best prices before the warm-up
     int32_t start_volume[BOOK_LEVELS]
-    SizeGuess guesses[SIZE_GUESSES]
 
 cdef struct Order:
     int32_t size

@@ -7,46 +7,13 @@
 from libc.stdint cimport int64_t
 
 from mcmm.kernel.book cimport (
-    ASK, BID, BOOK_LEVELS, MOST_EVENTS, SIZE_GUESSES, SIZE_SHIFT, Book, BookSettings, SizeGuess, cancel_rate_of,
-    cancelled_level, cancelled_tick, join, limit_distance, lowest_of, share_of, withdraw,
+    ASK, BID, BOOK_LEVELS, MOST_EVENTS, Book, BookSettings, cancel_rate_of, cancelled_level,
+    cancelled_tick, join, limit_distance, lowest_of, share_of, withdraw,
 )
 from mcmm.kernel.book_flow cimport note_fill, take, tilt_of, wait_of
 from mcmm.kernel.random cimport ars_begun, begin_lanes
 from mcmm.kernel.single cimport minus_twice_logarithm
-
-
-cdef void guess_sizes(SizeGuess* guesses, const int32_t* thresholds, Py_ssize_t count) noexcept nogil:
-    """For each of the shares into which draws fall by their upper bits: the least size in it, and what to compare."""
-    cdef Py_ssize_t share, below = 0, after
-    cdef int64_t width = <int64_t>1 << SIZE_SHIFT
-    for share in range(SIZE_GUESSES):
-        # The thresholds that are less than the least draw of a share, and those less than its greatest.
-        while below < count and thresholds[below] < share * width:
-            below += 1
-        after = below
-        while after < count and thresholds[after] < (share + 1) * width - 1:
-            after += 1
-        guesses[share].size = <int32_t>(below + 1)
-        guesses[share].threshold = thresholds[below] if after > below else 0x7FFFFFFF
-        if after > below + 1:
-            guesses[share].size = -guesses[share].size
-            guesses[share].threshold = <int32_t>after
-
-
-cdef inline int32_t drawn_size(const SizeGuess* guesses, const int32_t* thresholds, int32_t draw) noexcept nogil:
-    """1 + the number of thresholds below the draw: mostly one is left to compare with, else it is bisected."""
-    cdef SizeGuess guess = guesses[draw >> SIZE_SHIFT]
-    cdef int32_t low, high, middle
-    if guess.size > 0:
-        return guess.size + (draw > guess.threshold)
-    low, high = -guess.size - 1, guess.threshold
-    while low < high:
-        middle = (low + high) >> 1
-        if draw > thresholds[middle]:
-            low = middle + 1
-        else:
-            high = middle
-    return low + 1
+from mcmm.kernel.takers cimport drawn_size
 
 
 cdef struct Events:
@@ -86,7 +53,7 @@ cdef inline void bring_limits(Windows* w, Events* e, const Tables* t, int side, 
         distance = limit_distance(s, e.at[lane], levels)
         tick = b.best[1 - side] + (2 * side - 1) * distance
         if tick > 0 and tick < s.ticks:
-            placed = join(b, side, tick, drawn_size(s.guesses, t.size_thresholds, e.draws[2][lane]))
+            placed = join(b, side, tick, drawn_size(&t.guide, t.size_thresholds, e.draws[2][lane]))
             e.rate[side][lane] += s.cancel_rate[distance - 1] * placed
             e.stale |= <uint64_t>(b.best[side] != best) << lane
 
@@ -104,7 +71,7 @@ cdef inline void bring_cancels(Windows* w, Events* e, const Tables* t, int side,
         b = &w.books[lane]
         # Less than rate * (256 -+ tilt): divided, not to multiply what each level adds to the rate.
         within = e.at[lane] // (256 - e.tilt[lane] if side == BID else 256 + e.tilt[lane])
-        size = drawn_size(s.guesses, t.size_thresholds, e.draws[2][lane])
+        size = drawn_size(&t.guide, t.size_thresholds, e.draws[2][lane])
         best = b.best[side]
         passed = cancelled_level(b, s, side, &within, levels)
         gone = withdraw(b, side, cancelled_tick(b, s, side, within, passed, levels), size, e.draws[3][lane])
@@ -124,7 +91,7 @@ cdef inline void bring_markets(Windows* w, Events* e, const Settings* m, const T
         those &= those - 1
         b = &w.books[lane]
         side = ASK if e.draws[3][lane] < 0x40000000 else BID
-        size = drawn_size(s.guesses, t.size_thresholds, e.draws[2][lane])
+        size = drawn_size(&t.guide, t.size_thresholds, e.draws[2][lane])
         filled = take(b, s, side, size, m.unit, INFINITY if side == ASK else -INFINITY)
         if filled:
             note_fill(b, side, filled, m.unit, m.maker_rate, m.fee_rounding)

@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from mcmm.kernel.random cimport Pair, ars_begun, begin_lanes, normal_pair
 from mcmm.kernel.state cimport LANES, PURPOSES
+from mcmm.kernel.takers cimport SizeGuide, guided_size, searched_size
 
 
 cdef struct Wanted:
@@ -84,24 +85,25 @@ cdef inline void draw_sizes(
                 size[k][i] = drawn + 1 if draw > t2 else drawn
 
 
-cdef inline void search_sizes(
-    int32_t (*size)[LANES], int32_t (*draws)[LANES], const int32_t* thresholds, Py_ssize_t count
+cdef inline void guide_to_sizes(
+    int32_t (*size)[LANES], int32_t (*draws)[LANES], const SizeGuide* guide, const int32_t* thresholds
 ) noexcept nogil:
-    """The same by bisection, for long tables; the table is padded with 2^31 - 1 to one less than a power of two.
+    """The same of long tables, by their guide: one gather a draw.
 
     What is found so far lies in an array of its own: of the block's the compiler would fear that a store to a lane
-    changes the table, and not gather.
+    changes the guide, and not gather.
     """
-    cdef Py_ssize_t i, k
-    cdef int32_t half, at, found[LANES]
+    cdef Py_ssize_t i, k, lane
+    cdef int32_t found[LANES], untold
     for k in range(4):
         for i in range(LANES):
-            found[i] = 1
-        half = <int32_t>((count + 1) // 2)
-        while half >= 1:
-            for i in range(LANES):
-                at = found[i]
-                found[i] = at + half if draws[k][i] > thresholds[at + half - 2] else at
-            half = half // 2
+            found[i] = guided_size(guide, draws[k][i])
+        untold = 0
         for i in range(LANES):
             size[k][i] = found[i]
+            untold |= found[i] - 1
+        # Few draws: where sizes are so rare that a share has several thresholds, or between two of a table with gaps.
+        if untold < 0:
+            for lane in range(LANES):
+                if found[lane] == 0:
+                    size[k][lane] = searched_size(guide, thresholds, draws[k][lane])

@@ -48,6 +48,24 @@ def draw_alone(Plan plan, uint64_t seed, Py_ssize_t paths):
         free(memory)
 
 
+def guided_sizes(const int32_t[::1] thresholds, int32_t[:, :, ::1] draws):
+    """Put in the place of draws, of shape (any, 4, BLOCK), the sizes that a guide of the thresholds finds for them."""
+    cdef SizeGuide guide
+    cdef int32_t drawn[4][LANES]
+    cdef Py_ssize_t each
+    guide_sizes(&guide, &thresholds[0], thresholds.shape[0])
+    for each in range(draws.shape[0]):
+        memcpy(drawn, &draws[each, 0, 0], sizeof(drawn))
+        guide_to_sizes(<int32_t(*)[LANES]>&draws[each, 0, 0], drawn, &guide, &thresholds[0])
+
+
+def guided_size_of(const int32_t[::1] thresholds, int32_t draw):
+    """The size of one draw by that guide, as in an order book."""
+    cdef SizeGuide guide
+    guide_sizes(&guide, &thresholds[0], thresholds.shape[0])
+    return drawn_size(&guide, &thresholds[0], draw)
+
+
 def uniform_of(int32_t draw):
     """The uniform number of a draw."""
     return uniform(draw)
@@ -102,3 +120,8 @@ def normal_cdf(double x):
 def normal_quantile(double p):
     """The inverse of Phi as the core computes it."""
     return special.normal_quantile(p)
+
+
+def density_at_quantile(double p):
+    """phi(Phi^-1(p)) as the core computes it, for the standard deviation of a threshold's next step."""
+    return single.density_at_quantile(p)

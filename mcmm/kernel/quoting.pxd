@@ -1,7 +1,8 @@
 """Quotes: model.md section 4. Prices in units of the grid where a name ends in _on_grid, else in dollars."""
+from mcmm.kernel.single cimport density_at_quantile
 from mcmm.kernel.special cimport (
     absolute, ceil_whole, clip, exponential_less_one, floor_whole, logarithm_of_one_plus, logistic, maximum, minimum,
-    nearest, normal_density, normal_quantile, sign, softplus, with_sign_of,
+    nearest, sign, softplus, with_sign_of,
 )
 
 
@@ -22,7 +23,7 @@ cdef inline double logit_sd(double volatility, double mid) noexcept nogil:
 
 cdef inline double threshold_sd(double mid, double per_sd) noexcept nogil:
     """phi(Phi^-1(mid)) / sqrt(R - t)."""
-    return normal_density(normal_quantile(mid)) * per_sd
+    return density_at_quantile(mid) * per_sd
 
 
 cdef inline double adaptive_half_spread(

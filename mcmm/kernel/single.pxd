@@ -58,3 +58,36 @@ cdef inline float single_exponential(float x) noexcept nogil:
 cdef inline float single_logistic(float x) noexcept nogil:
     """1 / (1 + e^-x) for |x| <= 87."""
     return <float>1.0 / (<float>1.0 + single_exponential(-x))
+
+
+cdef inline float density_lift(float v) noexcept nogil:
+    """phi(Phi^-1(p)) / (p (1 - p)) less what that is at p = 1/2, of v = -2 ln(4 p (1 - p)), 0 <= v <= 25.
+
+    A minimax fit of degree 12, in v / 12 - 1, of its quotient by v.
+    """
+    cdef float u = v * <float>0.0833333358168602 - <float>1.0
+    cdef float square = u * u, even, odd
+    even = <float>-6.520577881019562e-05
+    even = even * square + <float>1.8937542336061597e-05
+    even = even * square + <float>0.0008697811281308532
+    even = even * square + <float>-0.0008961168932728469
+    even = even * square + <float>-0.005657040048390627
+    even = even * square + <float>0.000799992703832686
+    even = even * square + <float>0.1586318165063858
+    odd = <float>0.00017210669466294348
+    odd = odd * square + <float>-0.0005608834908343852
+    odd = odd * square + <float>-0.0004580519744195044
+    odd = odd * square + <float>0.003228801768273115
+    odd = odd * square + <float>0.0057951402850449085
+    odd = odd * square + <float>-0.025702567771077156
+    return v * (even + u * odd)
+
+
+cdef inline double density_at_quantile(double p) noexcept nogil:
+    """phi(Phi^-1(p)) for 1e-6 <= p <= 1 - 1e-6; relative error below 2e-7, of p from 0.001 to 0.999 below 1e-7.
+
+    What is 4 phi(0) p (1 - p) near the middle, and all of it there, keeps its digits in double precision.
+    """
+    cdef double product = p * (1.0 - p)
+    cdef float lift = density_lift(minus_twice_logarithm(<float>(product * 8589934592.0)))
+    return product * (1.5957691216057308 + lift)

@@ -157,10 +157,6 @@ cdef inline double logistic(double x) noexcept nogil:
     return 1.0 / (1.0 + exponential_within(-x))
 
 
-cdef inline double normal_density(double x) noexcept nogil:
-    return exponential(-0.5 * (x * x)) * 0.3989422804014327
-
-
 cdef inline double normal_cdf(double x) noexcept nogil:
     """Phi(x), x held to +-37; relative error below 1e-13.
 

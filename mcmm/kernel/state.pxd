@@ -10,6 +10,7 @@ Several markets in one path are a block each, and a Portfolio for what acts on t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from mcmm.kernel.book cimport Book, BookSettings
+from mcmm.kernel.takers cimport SizeGuide
 
 cdef enum:
     LANES = 64
@@ -157,8 +158,9 @@ cdef struct Custom:
 cdef struct Tables:
     # bounds of the size draw, padded with 2^31 - 1; replay's one order a step (side 0: none, fair NaN: none)
     Py_ssize_t thresholds
-    bint bisects
     const int32_t* size_thresholds
+    bint guided                     # by a guide, or compared with one by one
+    SizeGuide guide
     const double* order_side
     const double* order_size
     const double* order_limit

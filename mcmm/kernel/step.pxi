@@ -10,7 +10,7 @@ from libc.stdint cimport uint64_t
 from mcmm.kernel.custom_lanes cimport (
     place_at_once, place_custom, show_at_once, show_books, show_multipliers, show_sizes,
 )
-from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, make_normal, search_sizes, want
+from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, guide_to_sizes, make_normal, want
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_at_once, move_logit,
     move_threshold, move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
@@ -75,8 +75,8 @@ cdef void draw_steps(
     if refers:
         make_normal(b.reference_z, reference)
     if s.flow == TAKERS:
-        if t.bisects:
-            search_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
+        if t.guided:
+            guide_to_sizes(b.size, b.u_size, &t.guide, t.size_thresholds)
         else:
             draw_sizes(b.size, b.u_size, t.size_thresholds, t.thresholds)
 

@@ -174,7 +174,7 @@ def bot(
     changes = parse_settings(settings or [])
     directory = out if out is not None else Path("bots") / scenario.stem if scenario is not None else None
     if directory is None:
-        raise InputError("--out: must name the run's directory where no scenario is given")
+        raise InputError("SCENARIO.toml: must be given, or --resume with the --out of a run")
     chosen: dict[str, Any] = {
         "seed": seed,
         "path": path,
@@ -223,7 +223,8 @@ def _given(
     there = read_given(directory) if resume else None
     if scenario is None:
         if there is None:
-            raise InputError("SCENARIO.toml: must be given, but for --resume with the --out of a run")
+            why = f": {directory} holds no run to resume" if resume else ", but for --resume"
+            raise InputError(f"SCENARIO.toml: must be given{why}")
         if changes or orders is not None or path is not None:
             raise InputError("--set, --orders, --tape: must be left out where the run says what it was given")
         run = there["run"]

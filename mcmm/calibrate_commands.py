@@ -9,6 +9,7 @@ import typer
 
 from mcmm.arguments import JobsOption, check_jobs, check_output
 from mcmm.console import Interrupted, ProgressBar, print_error
+from mcmm.errors import InputError
 
 __all__ = ["EXIT_CODES", "add_to", "verify_certificate"]
 
@@ -56,7 +57,10 @@ def calibrate(
     check_jobs(jobs)
     path = out if out is not None else Path("runs") / study.stem / "certificate.json"
     if out is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     check_output(path, suffixes=(".json",))
     check_output(path.with_suffix(".html"))
     try:

@@ -9,6 +9,7 @@ those about recorded markets in `mcmm.recorded_commands`.
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -338,6 +339,14 @@ def _terminable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _usage(error: Exception) -> str:
+    """Return what is wrong with the command line, and the value given where typer leaves it out."""
+    text = str(error.format_message()).replace(": Value error, ", ": ")  # type: ignore[attr-defined]
+    faults = getattr(error.__context__, "errors", None)  # pydantic's, by which typer converts since 0.29
+    given = faults()[0]["input"] if callable(faults) else None
+    return text if given is None or repr(given) in text else f"{text}, got {given!r}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -368,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error))
         return 2
     except _USAGE_ERROR as error:
-        print_error(f"{error.format_message()} (--help tells more)")  # type: ignore[attr-defined]
+        print_error(f"{_usage(error)} (--help tells more)")
         return 2
     except Interrupted as error:
         print_error(str(error), kind="interrupted")
@@ -377,7 +386,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error("before it was done", kind="interrupted")
         return 130
     except OSError as error:
-        print_error(str(error))
+        # A file of the user's is named where it is opened; of standard output nobody knows a name.
+        full = error.errno == errno.ENOSPC and error.filename is None
+        print_error(f"standard output: cannot be written: {error.strerror}" if full else str(error))
         return 1
     except MemoryError:
         print_error("out of memory; ask for fewer paths at a time")

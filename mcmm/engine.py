@@ -297,8 +297,13 @@ def _run(
     stop = np.zeros(1, dtype=np.int32)
 
     def one(begin: int, end: int) -> int:
-        kept = checkpoints[..., begin:end, :, :]
-        plan.run(seed, first_path + begin, values[:, begin:end], trace[..., begin:end, :, :], stop, kept)
+        parts = [kept[..., begin:end, :, :] for kept in (trace, checkpoints)]
+        # The core writes arrays without gaps, and of several markets a slice's rows lie a market apart.
+        own = [np.ascontiguousarray(part) for part in parts]
+        plan.run(seed, first_path + begin, values[:, begin:end], own[0], stop, own[1])
+        for part, written in zip(parts, own, strict=True):
+            if written is not part:
+                part[...] = written
         return end - begin
 
     slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))

@@ -308,10 +308,12 @@ def _conflict(one: Limit, other: Limit) -> str:
     return ""
 
 
+_VALUE = "a number, a text or true or false"
 _RULES = {
     "maximize": "text, such as mean(pnl_settled)",
     "confidence": "a number > 0 and < 1, as 0.95",
     "constraint": "a list of tables with probability, expected_shortfall or mean, at least one",
+    "constraint[]": "a table with probability, expected_shortfall or mean",
     "search": "a table of settings, at least one, each a list of values or a table with low and high",
     "robust": "a table of settings, each a list of values or a table with low, high and count",
     "paths": f"a whole number >= 1024 and <= {_MAX_PATHS}",
@@ -369,6 +371,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
         if any(fault["loc"] == other[: len(fault["loc"])] != other for other in places):
             continue
         place = [part for part in fault["loc"] if part not in ("span", "values", "[key]")]
+        if place[:1] in (["search"], ["robust"]) and any(isinstance(part, int) for part in place):
+            place = place[:3]  # a value; without what it was tried as
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(
             "."
         )
@@ -385,6 +389,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
             yield f"{where}: {message}" if where else message
         else:
             rule = _RULES.get(names[-1] if names else "", "a list of values, or a table with low and high")
+            if place and isinstance(place[-1], int):
+                rule = _RULES["constraint[]"] if names == ["constraint"] else _VALUE
             yield f"{where}: must be {rule}, got {settings.shown(fault['input'])}"
 
 

@@ -15,6 +15,7 @@ from mcmm.precision import MAX_PATHS, Precision
 __all__ = ["nearest", "refusals"]
 
 _AXIS = "a list of numbers, texts or true and false, or a table with low, high and count"
+_VALUE = "a number, a text or true or false"
 _KINDS = {kind.__name__: kind for kind in DESIGNS.values()}
 _DESIGN = f"a table whose design is one of {', '.join(DESIGNS)}"
 # By the setting's place, without what only repeats or numbers; the shorter one where there is no longer one.
@@ -44,6 +45,12 @@ _RULES = {
     "scale": "linear or log",
     "integer": "true or false",
 }
+# What each element of a list must be.
+_EACH = {
+    "designs": _DESIGN,
+    "points": "a table of settings",
+    "constraints": "a comparison of settings, as text",
+}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -71,7 +78,7 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
     listed: set[str] = set()
     for fault in settings.said_by_element(error.errors()):
         place = _place(fault["loc"])
-        where = ".".join(str(part) for part in place)
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
         match fault["type"]:
             case "extra_forbidden":
                 lines.append(
@@ -84,6 +91,7 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
                 lines.extend(f"{where}: {line}" if where else line for line in message.splitlines())
             case _ if isinstance(fault["input"], list) and _takes_text(place, fault["loc"]):
                 # Once for all values of an axis, which are mostly wrong alike.
+                where = where.removesuffix(f"[{place[-1]}]")
                 if where not in listed:
                     got = settings.shown(fault["input"])
                     lines.append(f'{where}: must have a list as text, as in "{got}", got {got}')
@@ -97,23 +105,22 @@ def refusals(error: ValidationError, study: type[BaseModel]) -> list[str]:
 
 
 def _place(where: tuple[int | str, ...]) -> list[int | str]:
-    """Return a setting's place: without the kinds of designs and axes, and a value's place in an axis."""
+    """Return a setting's place: without the kinds of designs and axes, and what a value was tried as."""
     place = [
         part for part in where if part not in ("span", "values", "layout", "[key]") and part not in _KINDS
     ]
-    while place and isinstance(place[-1], int) and "designs" not in place[-2:]:
-        place.pop()
     if place[:2] == ["points", "points"]:
         return place[:4]
     if place[:1] == ["points"] and "values" in where:
-        return place[: place.index("axes") + 2]
+        return place[: place.index("axes") + 3]
     return place
 
 
 def _takes_text(place: list[int | str], where: tuple[int | str, ...]) -> bool:
     """Tell whether a fault is of a value, on an axis or in a list of points, of a setting that is a list."""
     is_value = where[-1] != "values" if "values" in where else place[:2] == ["points", "points"]
-    setting = settings.catalogue().get(settings.place_of(str(place[-1]))[1])
+    names = [str(part) for part in place if not isinstance(part, int)]
+    setting = settings.catalogue().get(settings.place_of(names[-1])[1])
     return is_value and setting is not None and setting.rule.startswith(("a list", "rows"))
 
 
@@ -121,11 +128,13 @@ def _rule(place: list[int | str]) -> str:
     """Return the rule of a setting."""
     names = [str(part) for part in place if not isinstance(part, int)]
     if "axes" in names and len(names) > (at := names.index("axes")) + 1:
-        return _RULES[names[-1]] if len(names) == at + 3 else _AXIS
-    if names[-1] == "designs":  # one of them, or all
-        return _DESIGN if isinstance(place[-1], int) else _RULES["points.designs"]
-    if "points" in names[1:]:  # of a list: a point's setting, or one of the points
-        return _RULES["points.points"] if names[-1] == "points" else "a number, a text or true or false"
+        if len(names) == at + 3:
+            return _RULES[names[-1]]
+        return _VALUE if isinstance(place[-1], int) else _AXIS
+    if isinstance(place[-1], int) and names[-1] in _EACH:
+        return _EACH[names[-1]]
+    if "points" in names[1:-1]:  # a setting of a listed point
+        return _VALUE
     return _RULES.get(".".join(names)) or _RULES.get(f"{names[0]}.{names[-1]}", _RULES[names[0]])
 
 

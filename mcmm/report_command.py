@@ -134,7 +134,11 @@ def report_with_page(
 
     if html is None and result.study.count <= MANY_POINTS:
         html = directory / "report.html"
-    if html is not None:
+        try:
+            check_output(html)
+        except InputError as error:
+            raise InputError(f"{error}; --html FILE of `mcmm report` writes it elsewhere") from None
+    elif html is not None:
         check_output(html)
     make_report(result, html=html, png=png)
     if html is None:

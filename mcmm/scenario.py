@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,7 @@ from mcmm.settings import (
     NAMES,
     Setting,
     catalogue,
+    contradicted,
     json_schema,
     place_of,
     problems,
@@ -82,15 +83,13 @@ class Scenario(Tables):
 
     def faults(self) -> list[str]:
         """Return a line for each contradiction between settings: none, unless validation was passed by."""
-
-        def lines_of(s: Scenario, wrong: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-            return [(name, f"{name}: {rule}, got {shown(s.get(name))}") for name, rule in wrong]
-
         if self.markets:
-            found = {market: lines_of(s, _contradictions(s)) for market, s in self.by_market().items()}
+            found = {
+                market: contradicted(_contradictions(s), s.get) for market, s in self.by_market().items()
+            }
             return list(market_problems(self, found))
         wrong = chain(_contradictions(self), portfolio_problems(self.portfolio))
-        return [line for _, line in lines_of(self, wrong)]
+        return [line for _, line in contradicted(wrong, self.get)]
 
     # ---- values that follow from the settings
 

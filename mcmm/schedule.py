@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,21 +54,29 @@ def contradictions(s: Tables) -> Iterator[tuple[str, str]]:
         return
     for name in (*SHAPES, "news"):
         rows: Sequence[Any] = getattr(s.schedule, name)
-        if any(after[0] <= before[0] for before, after in pairwise(rows)):
-            yield f"schedule.{name}", "must have its rows in the order of their steps, each step once"
-        elif rows and rows[-1][0] >= s.steps:
-            yield f"schedule.{name}", f"must have steps < steps ({s.steps})"
-        elif rows:
-            yield from _misplaced(s, name)
+        for row, (start, *_) in enumerate(rows):
+            if row and start <= rows[row - 1][0]:
+                yield (
+                    f"schedule.{name}[{row}][0]",
+                    f"must be > {rows[row - 1][0]}, the step of the row before it",
+                )
+                break
+            if start >= s.steps:
+                yield f"schedule.{name}[{row}][0]", f"must be < steps ({s.steps})"
+                break
+        else:
+            if rows:
+                yield from _misplaced(s, name)
     yield from _beyond(s)
-    if any(start + steps > after for (start, steps), (after, _) in pairwise(_spans(s))):
-        yield "schedule.pauses", "must be in the order of their starts and not overlap"
-    elif s.schedule.pauses and s.schedule.pauses[-1].start >= s.steps:
-        yield "schedule.pauses", f"must start before steps ({s.steps})"
-
-
-def _spans(s: Tables) -> list[tuple[int, int]]:
-    return [(pause.start, pause.steps) for pause in s.schedule.pauses]
+    end = 0
+    for row, pause in enumerate(s.schedule.pauses):
+        if pause.start < end:
+            yield f"schedule.pauses[{row}].start", f"must be >= {end}, the end of the pause before it"
+            break
+        if pause.start >= s.steps:
+            yield f"schedule.pauses[{row}].start", f"must be < steps ({s.steps})"
+            break
+        end = pause.start + pause.steps
 
 
 def _misplaced(s: Tables, name: str) -> Iterator[tuple[str, str]]:
@@ -85,8 +92,10 @@ def _misplaced(s: Tables, name: str) -> Iterator[tuple[str, str]]:
             yield setting, "must be left out with market.process threshold, whose volatility is its own"
     elif process != "logit":
         yield setting, f"must be left out with market.process {process}: only logit has news"
-    elif any(len(row) == 1 for row in s.schedule.news) and not s.market.news_strength:
-        yield setting, "must give a strength in every row while market.news_strength is 0"
+    elif not s.market.news_strength and (
+        bare := [n for n, row in enumerate(s.schedule.news) if len(row) == 1]
+    ):
+        yield f"{setting}[{bare[0]}]", "must give a strength while market.news_strength is 0"
 
 
 def _beyond(s: Tables) -> Iterator[tuple[str, str]]:
@@ -97,5 +106,11 @@ def _beyond(s: Tables) -> Iterator[tuple[str, str]]:
         base = getattr(getattr(s, table), leaf)
         if any(product < 0 for product in products):
             yield "schedule.amplitude", f"must leave the multipliers of schedule.{shape} >= 0"
-        elif shape != "volatility" and any(base * product > 1 for product in products):
-            yield f"schedule.{shape}", f"must leave its product with {setting} ({base}) <= 1"
+        elif shape != "volatility" and (
+            rows := [n for n, product in enumerate(products) if base * product > 1]
+        ):
+            scaled = f" at schedule.amplitude {s.schedule.amplitude}" if s.schedule.amplitude != 1 else ""
+            yield (
+                f"schedule.{shape}[{rows[0]}][1]",
+                f"must leave its product with {setting} ({base}) <= 1{scaled}",
+            )

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ __all__ = [
     "NAMES",
     "Setting",
     "catalogue",
+    "contradicted",
     "json_schema",
     "place_of",
     "problems",
@@ -66,8 +67,6 @@ class Setting:
         What the value counts; ``""`` for a pure number or a choice.
     rule : str
         What a value must be, as in ``"a whole number >= 1 or inf"``.
-    element : str
-        Of a list of numbers, what each of them must be; ``""`` for any other setting.
     """
 
     name: str
@@ -75,28 +74,27 @@ class Setting:
     description: str
     unit: str
     rule: str
-    element: str = ""
 
 
 @cache
 def catalogue() -> dict[str, Setting]:
     """Return every setting by its dotted name, in the order of the tables."""
+    return {
+        name: Setting(name, _FIELDS[name].default, entry["description"], entry["unit"], _rule(entry))
+        for name, entry in _schemas()[0].items()
+    }
+
+
+@cache
+def _schemas() -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return every setting's JSON schema by its dotted name, and what these refer to."""
     schema = json_schema()
-    found = {}
-    for name, field in _FIELDS.items():
+    entries = {}
+    for name in _FIELDS:
         table, _, leaf = name.rpartition(".")
         owner = schema["$defs"][_TABLES[table].__name__] if table else schema
-        entry = owner["properties"][leaf]
-        each = entry.get("items", {})
-        found[name] = Setting(
-            name,
-            field.default,
-            entry["description"],
-            entry["unit"],
-            _rule(entry),
-            _rule(each) if each.get("type") in ("number", "integer") else "",
-        )
-    return found
+        entries[name] = owner["properties"][leaf]
+    return entries, schema["$defs"]
 
 
 def json_schema() -> dict[str, Any]:
@@ -147,7 +145,14 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return json.dumps(value if len(value) <= 60 else f"{value[:57]}...")
-    return " ".join(reprlib.repr(value).split())
+    return " ".join(reprlib.repr(_listed(value)).split())
+
+
+def _listed(value: Any) -> Any:
+    """Return a value with the lists and tables that it was given as, before they were frozen."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return [_listed(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def place_of(name: str) -> tuple[str, str]:
@@ -224,12 +229,66 @@ def problems(error: ValidationError, markets: Sequence[object] = ()) -> list[str
         elif name in _TABLES:
             lines.append(f"{where}{name}: must be a table, got {shown(value)}")
         else:
-            rows = "".join(f"[{part}]" for part in place[depth:] if isinstance(part, int))
-            got = f"a key {place[-1]}" if problem["type"] == "extra_forbidden" else shown(value)
-            known = catalogue()[name]
-            rule = (rows and known.element) or known.rule
-            lines.append(f"{where}{name}{rows}: must be {rule}, got {got}")
+            within, got = place[depth:], shown(value)
+            if problem["type"] == "extra_forbidden":
+                got = f"a key {place[-1]}"
+            elif problem["type"] == "missing" and isinstance(value, dict):
+                got = "nothing"
+            elif problem["type"] == "missing":  # a row that is too short, whole
+                within = within[:-1]
+            called, rule = _element(name, within)
+            lines.append(f"{where}{name}{called}: must be {rule}, got {got}")
     return list(dict.fromkeys(lines))  # a union reports each of its members
+
+
+def _element(name: str, place: tuple[int | str, ...]) -> tuple[str, str]:
+    """Return what a part of a setting's value is called, as ``[1][0]`` or ``[0].start``, and its rule."""
+    entries, definitions = _schemas()
+    schema = entries[name]
+    whole = rule = catalogue()[name].rule
+    called = ""
+    for part in place:
+        if isinstance(part, int):
+            # Of rows in several forms the longest says what each of its places holds.
+            forms = schema.get("oneOf", [schema])
+            places = max((form.get("prefixItems", []) for form in forms), key=len)
+            schema = places[part] if part < len(places) else schema.get("items", {})
+            called += f"[{part}]"
+        elif part in schema.get("properties", {}):
+            schema = schema["properties"][part]
+            called += f".{part}"
+        else:  # a form's or a type's name, or an unknown key
+            continue
+        schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        is_row = "oneOf" in schema or schema.get("type") in ("array", "object")
+        rule = whole.replace("rows", "a row", 1) if is_row else _rule(schema)
+    return called, rule
+
+
+def contradicted(wrong: Iterable[tuple[str, str]], get: Callable[[str], Any]) -> list[tuple[str, str]]:
+    """Return the settings that contradict others, each with the line that says so and what was given.
+
+    Parameters
+    ----------
+    wrong : iterable of (str, str)
+        A setting's dotted name, or that of a part of its value, as ``schedule.news[0]`` or
+        ``schedule.pauses[1].start``; and what it must be, or keep.
+    get : callable
+        Returns a setting's value by its dotted name.
+
+    Returns
+    -------
+    list of (str, str)
+        The setting's name alone, and the line.
+    """
+    lines = []
+    for name, rule in wrong:
+        setting, _, part = name.partition("[")
+        value = get(setting)
+        for index, key in re.findall(r"(\d+)\]|\.(\w+)", part):
+            value = value[int(index)] if index else getattr(value, key)
+        lines.append((setting, f"{name}: {rule}, got {shown(value)}"))
+    return lines
 
 
 def _list_problem(place: tuple[int | str, ...], value: Any) -> str:

@@ -12,11 +12,13 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any, Self
 
@@ -81,6 +83,8 @@ class Workers:
             raise InputError(
                 f"scheduler: must be left out with backend {backend}, which has none; got {scheduler!r}"
             )
+        if backend in CLUSTERS and not _installed("distributed" if backend == "dask" else backend):
+            raise InputError(_missing(backend))
         self.backend = backend
         self.scheduler = scheduler
         self.jobs = jobs
@@ -414,6 +418,13 @@ def _fate(address: tuple[str, int] | None, error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _installed(module: str) -> bool:
+    """Tell without importing it, which takes a second, whether a module is here."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return find_spec(module) is not None
 
 
 def _missing(extra: str) -> str:

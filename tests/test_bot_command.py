@@ -212,9 +212,10 @@ def test_on_a_terminal_there_is_a_view(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "--out: must name the run's directory where no scenario is given"),
-        (["--out", "a"], "SCENARIO.toml: must be given, but for --resume with the --out of a run"),
-        (["--resume", "--out", "a"], "SCENARIO.toml: must be given, but for --resume"),
+        ([], "SCENARIO.toml: must be given, or --resume with the --out of a run"),
+        (["--resume"], "SCENARIO.toml: must be given, or --resume with the --out of a run"),
+        (["--out", "a"], "SCENARIO.toml: must be given, but for --resume"),
+        (["--resume", "--out", "a"], "SCENARIO.toml: must be given: a holds no run to resume"),
         (["maker.toml", "--pace", "-1"], "--pace: must be >= 0"),
         (
             ["maker.toml", "--pace", "1", "--feed", "stdin"],

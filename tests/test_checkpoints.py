@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mcmm
+from mcmm import engine
 from mcmm.errors import InputError
 from mcmm.frames import checkpoint_steps
 
@@ -48,6 +49,23 @@ def test_checkpoints_are_the_traces_rows(tables: dict[str, Any], count: int) -> 
     for name, values in expected.items():
         np.testing.assert_array_equal(marks[name], values, err_msg=name)
         assert marks[name].shape == ((150, 2, count) if scenario.markets else (150, count))
+
+
+@pytest.mark.parametrize("tables", SCENARIOS.values(), ids=SCENARIOS)
+def test_slices_do_not_show(tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = mcmm.Scenario.from_dict(tables)
+    whole = mcmm.simulate(scenario, paths=200, seed=3, trace_paths=150, checkpoints=5)
+    monkeypatch.setattr(engine, "_SLICE", 1)  # a block each: the last whole one traced, the next in part
+    sliced = mcmm.simulate(scenario, paths=200, seed=3, trace_paths=150, checkpoints=5, jobs=2)
+    assert sliced.values.tobytes() == whole.values.tobytes()
+    for parts, together in (
+        (sliced.trace_values, whole.trace_values),
+        (sliced.checkpoint_values, whole.checkpoint_values),
+    ):
+        assert parts is not None
+        assert together is not None
+        for name, values in together.items():
+            np.testing.assert_array_equal(parts[name], values, err_msg=name)
 
 
 def test_the_last_checkpoint_is_the_paths_end() -> None:

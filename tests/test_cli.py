@@ -35,6 +35,16 @@ design = "grid"
 "risk.inventory_limit" = [20, 60]
 """
 
+LIMITS = """
+scenario = "scenario.toml"
+name = "a limit"
+seed = 5
+[calibrate]
+maximize = "risk.inventory_limit"
+search."risk.inventory_limit" = [20, 60]
+constraint = [{ probability = "max_drawdown > 3", at_most = 0.1 }]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -251,7 +261,7 @@ BAD_INPUT = {
     "--set without a value": (["simulate", "scenario.toml", "--set", "steps"], "--set"),
     "no paths": (["simulate", "scenario.toml", "--paths", "0"], "--paths: must be >= 1, got 0"),
     "paths beyond memory": (["simulate", "scenario.toml", "--paths", str(10**12)], "GB of memory"),
-    "paths that are no number": (["simulate", "scenario.toml", "--paths", "many"], "--paths"),
+    "paths that are no number": (["simulate", "scenario.toml", "--paths", "1e5"], "'1e5'"),
     "a negative seed": (["simulate", "scenario.toml", "--seed", "-1"], "seed"),
     "a seed beyond its range": (["simulate", "scenario.toml", "--seed", str(2**200)], "seed"),
     "a negative first path": (["simulate", "scenario.toml", "--first-path", "-1"], "--first-path"),
@@ -282,6 +292,10 @@ BAD_INPUT = {
     "a study for a scenario": (["simulate", "study.toml"], "is a study, not a scenario"),
     "a run directory that is a file": (["sweep", "study.toml", "--out", "scenario.toml"], "scenario.toml"),
     "an unknown backend": (["sweep", "study.toml", "--backend", "mpi"], "mpi"),
+    "a place for a certificate that is a file": (
+        ["calibrate", "limits.toml"],
+        "runs/limits/certificate.json: ",
+    ),
     "no workers for a sweep": (["sweep", "study.toml", "--jobs", "0"], "--jobs"),
     "no such run": (["report", "absent"], "absent"),
     "no such simulation": (["report", "absent.parquet"], "absent.parquet"),
@@ -305,6 +319,8 @@ def test_bad_input_ends_with_one_clear_line(
         "replay.toml": '[flow]\nmodel = "replay"\n',
         "orders.csv": "step,size\n1,5\n",
         "text.parquet": "text",
+        "runs": "text",
+        "limits.toml": LIMITS,
     }.items():
         (folder / name).write_text(text)
     before = sorted(folder.rglob("*"))
@@ -392,6 +408,15 @@ class TestEndings:
         assert process.stderr is not None
         assert process.stderr.read() == ""
         process.stderr.close()
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+    def test_a_full_disk_behind_the_output_is_told(self) -> None:
+        command = [sys.executable, "-m", "mcmm", "schema"]
+        folder = Path(mcmm.__file__).parent.parent
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert ended.returncode == 1
+        assert ended.stderr == "error: standard output: cannot be written: No space left on device\n"
 
     @pytest.mark.parametrize("jobs", ["1", "2"])
     def test_interrupted_simulation(self, folder: Path, jobs: str) -> None:

@@ -168,6 +168,22 @@ def test_the_points_of_sobol_indices_are_saltellis() -> None:
             {"design": "list", "points": []},
             "points.points: must be a list of tables of settings, at least one",
         ),
+        (
+            {"design": "list", "points": [{LIMIT: 5}, 3]},
+            "points.points[1]: must be a table of settings, got 3",
+        ),
+        (
+            {"design": "list", "points": [{LIMIT: 5}, {LIMIT: None}]},
+            "points.points[1].risk.inventory_limit: must be a number, a text or true or false, got nothing",
+        ),
+        (
+            {"axes": {LIMIT: [5]}, "constraints": [f"{LIMIT} < 6", 3]},
+            "points.constraints[1]: must be a comparison of settings, as text, got 3",
+        ),
+        (
+            [{"axes": {LIMIT: [5]}}, {"axes": {LIMIT: [6, None]}}],
+            "points.designs[1].axes.risk.inventory_limit[1]: must be a number, a text or true or false, got",
+        ),
         ({"design": "list", "points": [{}]}, "must have a setting in each point"),
         (
             {"design": "list", "points": [{LIMIT: 5}, {LIMIT: 5}]},

@@ -202,8 +202,11 @@ RULE = "must be 1 to 64 letters, digits, _ and -"
         ),
         (
             [{"name": "a", "flow": {"size_table": [[1, 1], [0, 1]]}}],
-            "markets.a.flow.size_table[1][0]: must be rows [size, weight], a whole number >= 1 and <= 1e9 "
-            "and a number >= 0 and <= 1e12, got 0",
+            "markets.a.flow.size_table[1][0]: must be a whole number >= 1 and <= 1e9, got 0",
+        ),
+        (
+            [{"name": "a", "schedule": {"news": [[5, 0.1], [5, 0.1]]}}, {"name": "b"}],
+            "markets.a.schedule.news[1][0]: must be > 5, the step of the row before it, got 5",
         ),
         (
             [{"name": "a"}, {"name": "b", "risk": {"close_steps": 1001}}],

@@ -48,7 +48,15 @@ def ask(**tables: Any) -> mcmm.Study:
             {"search": {"quoting.base_spread": {"low": -5, "high": -1}}},
             "base_spread has no value that the scenario",
         ),
+        (
+            {"search": {"risk.inventory_limit": [10, None]}},
+            "search.risk.inventory_limit[1]: must be a number, a text or true or false, got nothing",
+        ),
         ({"constraint": []}, "constraint: must be a list of tables"),
+        (
+            {"constraint": [3]},
+            "constraint[0]: must be a table with probability, expected_shortfall or mean, got 3",
+        ),
         ({"constraint": [{"probability": "max_drawdwn > 50", "at_most": 0.1}]}, "did you mean max_drawdown?"),
         (
             {"constraint": [DRAWDOWN | {"at_most": 1.5}]},

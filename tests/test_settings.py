@@ -12,6 +12,7 @@ from mcmm.errors import MCMMError, ScenarioError
 from mcmm.scenario import Scenario, Setting
 
 INF, NAN = math.inf, math.nan
+ROW = "row [size, weight], a whole number >= 1 and <= 1e9 and a number >= 0 and <= 1e12"
 
 ARITHMETIC = {
     "market.process": "arithmetic",
@@ -154,22 +155,23 @@ def test_choices(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "place"),
+    ("rows", "said"),
     [
-        ([[1.0, 1]], "[0][0]"),
-        ([[1, 1], [0, 1]], "[1][0]"),
-        ([[1, -1]], "[0][1]"),
-        ([[1, NAN]], "[0][1]"),
-        ([[1, INF]], "[0][1]"),
-        ([[1, True]], "[0][1]"),
-        ([[1]], "[0][1]"),
-        ([[1, 2, 3]], "[0]"),
-        ([1], "[0]"),
+        ([[1.0, 1]], "[0][0]: must be a whole number >= 1 and <= 1e9, got 1.0"),
+        ([[1, 1], [0, 1]], "[1][0]: must be a whole number >= 1 and <= 1e9, got 0"),
+        ([[1, -1]], "[0][1]: must be a number >= 0 and <= 1e12, got -1"),
+        ([[1, NAN]], "[0][1]: must be a number >= 0 and <= 1e12, got nan"),
+        ([[1, INF]], "[0][1]: must be a number >= 0 and <= 1e12, got inf"),
+        ([[1, True]], "[0][1]: must be a number >= 0 and <= 1e12, got true"),
+        ([[1]], f"[0]: must be a {ROW}, got [1]"),
+        ([[1, 2, 3]], f"[0]: must be a {ROW}, got [1, 2, 3]"),
+        ([1], f"[0]: must be a {ROW}, got 1"),
+        ({"1": 2}, f": must be {ROW.replace('row', 'rows', 1)}, got {{'1': 2}}"),
     ],
 )
-def test_size_table_rows(rows: Any, place: str) -> None:
+def test_size_table_rows(rows: Any, said: str) -> None:
     line = refusal({"flow.size_distribution": "empirical", "flow.size_table": rows})
-    assert line.startswith(f"flow.size_table{place}: must be rows [size, weight]")
+    assert line == f"flow.size_table{said}"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_size_table_rows(rows: Any, place: str) -> None:
         ),
         (
             {"flow.size_distribution": "empirical"},
-            "flow.size_table: must give weight to a size <= flow.size_max (20) for empirical sizes, got ()",
+            "flow.size_table: must give weight to a size <= flow.size_max (20) for empirical sizes, got []",
         ),
         (
             {"flow.size_distribution": "empirical", "flow.size_table": [[1, 0], [2, 0.0]]},
@@ -266,7 +268,7 @@ def test_size_table_rows(rows: Any, place: str) -> None:
         ),
         (
             {"flow.size_table": [[1, 1]]},
-            "flow.size_table: must be left out with flow.size_distribution geometric, got ((1, 1.0),)",
+            "flow.size_table: must be left out with flow.size_distribution geometric, got [[1, 1.0]]",
         ),
         ({"steps": 10, "risk.close_steps": 11}, "risk.close_steps: must be <= steps (10), got 11"),
         (

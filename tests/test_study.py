@@ -167,7 +167,10 @@ def test_a_wrong_study_is_refused_in_a_line(changes: dict[str, Any], line: str) 
         (3, "points.axes.flow.arrival_rate: must be"),
         ([0.1, 0.1], "flow.arrival_rate must not hold a value twice, got 0.1 again"),
         ([0.1, math.nan], "flow.arrival_rate must not hold NaN"),
-        ([0.1, [0.2]], "points.axes.flow.arrival_rate: must be a list of numbers, texts or true and false"),
+        (
+            [0.1, [0.2]],
+            "points.axes.flow.arrival_rate[1]: must be a number, a text or true or false, got [0.2]",
+        ),
         ([0.1, 1.5], "point 1 (flow.arrival_rate = 1.5): flow.arrival_rate: must be"),
         (["often"], "point 0 (flow.arrival_rate = 'often'): flow.arrival_rate: must be"),
         ({"low": 0.5, "high": 0.1, "count": 3}, "low must be < high, got low = 0.5, high = 0.1"),

@@ -47,6 +47,21 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(
     assert "done        100%, in runs/study\n" in capsys.readouterr().out
 
 
+def test_where_a_page_cannot_be_written_the_way_around_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["sweep", "study.toml"]) == 0
+    page = Path("runs/study/report.html")
+    page.unlink()
+    page.mkdir()
+    capsys.readouterr()
+    assert cli.main(["report", "runs/study"]) == 2
+    told = (
+        "runs/study/report.html: cannot be written: it is a directory; --html FILE of `mcmm report` writes it"
+    )
+    assert capsys.readouterr() == ("", f"error: {told} elsewhere\n")
+
+
 def test_of_very_many_points_there_is_no_page(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_backend_that_is_not_installed_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf'install it with: python -m pip install "mcmm\[{backend}\]"'):
-        Workers(backend, 1, "tcp://127.0.0.1:1").__enter__()
+        Workers(backend, 1, "tcp://127.0.0.1:1")  # before a sweep makes its directory
 
 
 def test_workers_of_another_version_are_refused() -> None:

@@ -150,9 +150,7 @@ def make_plan(
     portfolio = scenario.portfolio
     has_breaker = portfolio.drawdown_limit != math.inf
     plans = [
-        _market_plan(
-            market, given.get(name), policy, 256 * place, has_breaker, portfolio.exposure_limit != math.inf
-        )
+        _market_plan(market, given.get(name), policy, 256 * place, has_breaker)
         for place, (name, market) in enumerate(scenario.by_market().items())
     ]
     fields: dict[str, float] = {
@@ -175,12 +173,8 @@ def _market_plan(
     policy: Policy | None,
     labels: int = 0,
     may_trip: bool = False,
-    shares_exposure: bool = False,
 ) -> core.Plan:
-    """Return the core's plan of one market.
-
-    `may_trip`: a breaker beyond its own can trip it; `shares_exposure`: so does a limit on its exposure.
-    """
+    """Return the core's plan of one market; `may_trip`: a breaker beyond its own can trip it."""
     steps, market, flow, fees = scenario.steps, scenario.market, scenario.flow, scenario.fees
     quoting, risk, recovery = scenario.quoting, scenario.risk, scenario.recovery
     bounded, grid = scenario.bounded, scenario.ticks > 0
@@ -213,7 +207,7 @@ def _market_plan(
         and risk.exposure_limit == math.inf
         and risk.close_steps == 0
         and (not limited or quoting.quote_size <= risk.inventory_limit < 2**49 / quoting.quote_size)
-        and not (keeps_quotes or ramps or shares_exposure)
+        and not (keeps_quotes or ramps)
     )
     quotes_at_once = unhindered and quoting.policy == "adaptive"
     if flow.model == "intensity":

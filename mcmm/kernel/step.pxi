@@ -211,12 +211,16 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
-    if s.quotes_at_once:
-        if quote_all_at_once(b, s):
-            count_limited(b, s)
+    if s.quotes_at_once or s.asks_at_once:
+        if s.quotes_at_once:
+            if quote_all_at_once(b, s):
+                count_limited(b, s)
+        elif not ask_at_once(b, s, t, w, step):
+            return False
+        # A size of 0 is none whatever else caps it: it does not matter that who may not quote has none already.
+        if b.portfolio != NULL and b.portfolio.settings.has_exposure_limit:
+            cap_addition(b, s, b.portfolio)
         return True
-    if s.asks_at_once:
-        return ask_at_once(b, s, t, w, step)
     if s.keeps_quotes:
         rest(b)
     if s.moves_mid:

@@ -11,7 +11,7 @@ from mcmm.kernel.custom_lanes cimport place_custom, show_books, show_multipliers
 from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, guide_to_sizes, make_normal, want
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_at_once, move_logit,
-    move_threshold, move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
+    move_threshold, move_to, news_comes, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
 )
 from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
@@ -370,7 +370,7 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
             move_at_once(b, step & 3)
             return
         move_logit(b, s, step & 3)
-        if s.has_news:
+        if s.has_news and news_comes(b, s, step & 3):
             jump(b, s, step & 3)
     elif s.process == THRESHOLD:
         if step + 1 == s.resolution_step:

@@ -202,10 +202,7 @@ def _market_plan(
         grid
         and flow.model != "intensity"
         and not in_book
-        and quoting.volatility_factor == 0.0
-        and quoting.reference_weight == 0.0
         and risk.exposure_limit == math.inf
-        and risk.close_steps == 0
         and (not limited or quoting.quote_size <= risk.inventory_limit < 2**49 / quoting.quote_size)
         and not (keeps_quotes or ramps)
     )
@@ -334,6 +331,7 @@ def _market_plan(
         and fills_at_once
         and marks_at_once
         and not (may_trip or has_outages or turns(day, steps))
+        and quoting.volatility_factor == quoting.reference_weight == risk.close_steps == 0
         and flow.model == "takers"
         and flow.clustering == flow.news_excitation == flow.herding == 0.0,
         "walks_at_once": market.news_rate == 0.0 and not (day.news or day.volatility),

@@ -45,6 +45,20 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "market": {"process": "threshold", "initial_probability": 0.4, "tick_size": 0.001},
         "quoting": {"reference_weight": 0.3, "reference_noise": 0.02, "volatility_factor": 0.3},
     },
+    "closing": {
+        "steps": 150,
+        "market": {"process": "threshold"},
+        "flow": {
+            **{"clustering": 0.4, "price_sensitivity": 40.0, "informed_fraction": 0.3},
+            **{"size_distribution": "empirical", "size_max": 367},
+            "size_table": [[1, 6], [2, 2], *([k * k, 1] for k in range(2, 7)), [131, 1], [367, 1]],
+        },
+        "quoting": {
+            **{"quote_size": 50, "base_spread": 0.01, "volatility_factor": 0.24},
+            **{"reference_weight": 0.5, "reference_noise": 0.005},
+        },
+        "risk": {"inventory_limit": 60, "close_steps": 40, "drawdown_limit": 20.0},
+    },
     "threshold exposure": {
         "steps": 150,
         "market": {"process": "threshold", "resolution_step": 400, "initial_mid": 0.6},

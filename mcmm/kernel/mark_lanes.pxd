@@ -55,6 +55,15 @@ cdef inline void move_at_once(Block* b, Py_ssize_t k) noexcept nogil:
         b.probability[i] = b.z[k][i]
 
 
+cdef inline bint news_comes(const Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
+    """Whether to any lane: news is rare, and what it does dear."""
+    cdef Py_ssize_t i
+    cdef int32_t bound = s.news_bound, none = -1
+    for i in range(LANES):
+        none &= bound - b.u_news[k][i]
+    return none >= 0
+
+
 cdef inline void jump(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil:
     """News, on top of the walk."""
     cdef Py_ssize_t i

@@ -110,28 +110,31 @@ cdef inline void refer(Block* b, const Settings* s, Py_ssize_t k) noexcept nogil
         b.mid[i] = moved if b.quoting[i] != 0.0 else b.mid[i]
 
 
-cdef inline void quote_adaptive(Block* b, const Settings* s) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
-    cdef double per_limit = s.per_limit
-    for i in range(LANES):
-        b.half[i] = adaptive_half_spread(
-            half_base, imbalance_factor, b.imbalance[i], inventory_factor, b.inventory[i] * per_limit
-        )
-
-
-cdef inline void add_logit_sd(Block* b, const Settings* s) noexcept nogil:
+cdef inline void reckon_logit_sd(Block* b, const Settings* s) noexcept nogil:
+    """What the one-step standard deviation adds to the half-spread."""
     cdef Py_ssize_t i
     cdef double factor = s.volatility_factor, volatility = s.volatility
     for i in range(LANES):
-        b.half[i] += factor * logit_sd(volatility, b.mid[i])
+        b.half[i] = factor * logit_sd(volatility, b.mid[i])
 
 
-cdef inline void add_threshold_sd(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
+cdef inline void reckon_threshold_sd(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
     cdef Py_ssize_t i
     cdef double factor = s.volatility_factor, per_sd = 1.0 / sqrt(s.resolution_step - step)
     for i in range(LANES):
-        b.half[i] += factor * threshold_sd(b.mid[i], per_sd)
+        b.half[i] = factor * threshold_sd(b.mid[i], per_sd)
+
+
+cdef inline void quote_adaptive(Block* b, const Settings* s, bint by_sd) noexcept nogil:
+    """by_sd: on top of what the standard deviation adds."""
+    cdef Py_ssize_t i
+    cdef double half_base = s.half_base, imbalance_factor = s.imbalance_factor, inventory_factor = s.inventory_factor
+    cdef double per_limit = s.per_limit, half
+    for i in range(LANES):
+        half = adaptive_half_spread(
+            half_base, imbalance_factor, b.imbalance[i], inventory_factor, b.inventory[i] * per_limit
+        )
+        b.half[i] = half + b.half[i] if by_sd else half
 
 
 cdef inline void quote_symmetric(Block* b, const Settings* s) noexcept nogil:
@@ -311,11 +314,12 @@ cdef inline void tally(Block* b, const Settings* s, bint gated) noexcept nogil:
 
 
 cdef inline bint quote_at_once(
-    Block* b, const Settings* s, bint limited, bint gated, bint divided
+    Block* b, const Settings* s, bint limited, bint gated, bint divided, bint by_sd
 ) noexcept nogil:
     """An adaptive quote on the grid where nothing but the inventory limit and a halt acts on it, in one pass.
 
-    The fill of the step before has rolled the window; divided: and left its imbalance (learn_at_once).
+    The fill of the step before has rolled the window; divided: and left its imbalance (learn_at_once). by_sd: on top
+    of what the standard deviation adds.
     A quote_size within the limit needs no other bound: what it leaves on the accumulating side is within the room.
     Returns whether some lane has reached the inventory limit, which count_limited is to count.
     """
@@ -334,6 +338,8 @@ cdef inline bint quote_at_once(
             b.imbalance[i] if divided else imbalance_of(b.window_signed[i], b.window_total[i], one),
             inventory_factor, held * per_limit
         )
+        if by_sd:
+            half = half + b.half[i]
         bid = bid_on_grid(b.mid[i] - half, ticks, one)
         ask = ask_on_grid(b.mid[i] + half, ticks, bid)
         bid_size = ask_size = quote_size

@@ -13,14 +13,14 @@ from mcmm.kernel.custom_lanes cimport (
 from mcmm.kernel.draw_lanes cimport Wanted, draw_normals, draw_sizes, draw_wanted, guide_to_sizes, make_normal, want
 from mcmm.kernel.mark_lanes cimport (
     check, count_down, empty_windows, jump, mark, mark_and_halt, move_arithmetic, move_at_once, move_logit,
-    move_threshold, move_to, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
+    move_threshold, move_to, news_comes, refer_to_peak, resolve_threshold, roll_loss, roll_volume, trip, walk_at_once,
 )
 from mcmm.kernel.portfolio_lanes cimport cap_addition
 from mcmm.kernel.quote_lanes cimport (
-    add_logit_sd, add_threshold_sd, cancel_disconnected, cap_exposure, connect, count_limited, gate, hold_back, permit,
-    place_on_grid, place_unbounded, place_within, price_glosten_milgrom, price_lmsr, quote_adaptive, quote_at_once,
-    quote_avellaneda_stoikov, quote_plainly, quote_symmetric, reduce_only, refer, rest, resume, roll_window,
-    size_by_inventory, size_unlimited, tally, unwind, widen,
+    cancel_disconnected, cap_exposure, connect, count_limited, gate, hold_back, permit, place_on_grid, place_unbounded,
+    place_within, price_glosten_milgrom, price_lmsr, quote_adaptive, quote_at_once, quote_avellaneda_stoikov,
+    quote_plainly, quote_symmetric, reckon_logit_sd, reckon_threshold_sd, reduce_only, refer, rest, resume,
+    roll_window, size_by_inventory, size_unlimited, tally, unwind, widen,
 )
 from mcmm.kernel.random cimport (
     ARRIVAL, ASK_HIT, BID_HIT, DISCONNECT, FAIR, HERD, INFORMED, NEWS, NEWS_DIRECTION, REFERENCE, SIDE, SIZE,
@@ -183,27 +183,42 @@ cdef bint ask_at_once(Block* b, const Settings* s, const Tables* t, Windows* w, 
     return True
 
 
-cdef bint quote_all_at_once(Block* b, const Settings* s) noexcept nogil:
+cdef inline bint quote_all_at_once(Block* b, const Settings* s, bint by_sd) noexcept nogil:
     """Whether some lane has reached the inventory limit."""
     cdef bint divided = s.imbalance_shade == 0.0 and s.inventory_shade == 0.0, reached
     cdef bint gated = s.may_stop and not s.halts_takers
     if s.has_inventory_limit and gated and divided:
-        reached = quote_at_once(b, s, True, True, True)
+        reached = quote_at_once(b, s, True, True, True, by_sd)
     elif s.has_inventory_limit and gated:
-        reached = quote_at_once(b, s, True, True, False)
+        reached = quote_at_once(b, s, True, True, False, by_sd)
     elif s.has_inventory_limit and divided:
-        reached = quote_at_once(b, s, True, False, True)
+        reached = quote_at_once(b, s, True, False, True, by_sd)
     elif s.has_inventory_limit:
-        reached = quote_at_once(b, s, True, False, False)
+        reached = quote_at_once(b, s, True, False, False, by_sd)
     elif gated and divided:
-        reached = quote_at_once(b, s, False, True, True)
+        reached = quote_at_once(b, s, False, True, True, by_sd)
     elif gated:
-        reached = quote_at_once(b, s, False, True, False)
+        reached = quote_at_once(b, s, False, True, False, by_sd)
     elif divided:
-        reached = quote_at_once(b, s, False, False, True)
+        reached = quote_at_once(b, s, False, False, True, by_sd)
     else:
-        reached = quote_at_once(b, s, False, False, False)
+        reached = quote_at_once(b, s, False, False, False, by_sd)
     return reached
+
+
+cdef bint quote_by_mid(Block* b, const Settings* s) noexcept nogil:
+    return quote_all_at_once(b, s, False)
+
+
+cdef bint quote_by_mid_and_sd(Block* b, const Settings* s) noexcept nogil:
+    return quote_all_at_once(b, s, True)
+
+
+cdef void reckon_sd(Block* b, const Settings* s, Py_ssize_t step) noexcept nogil:
+    if s.process == THRESHOLD:
+        reckon_threshold_sd(b, s, step)
+    else:
+        reckon_logit_sd(b, s)
 
 
 cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssize_t step) noexcept nogil:
@@ -211,15 +226,26 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
     cdef Py_ssize_t row = (step % s.imbalance_window) * LANES
     cdef bint reserved = s.policy == AVELLANEDA_STOIKOV
     cdef bint named = s.policy == GLOSTEN_MILGROM or s.policy == LMSR
+    cdef bint by_sd = s.policy == ADAPTIVE and s.volatility_factor > 0.0, reached
     if s.quotes_at_once or s.asks_at_once:
-        if s.quotes_at_once:
-            if quote_all_at_once(b, s):
+        if s.reference_weight > 0.0:
+            refer(b, s, step & 3)
+        if s.asks_at_once:
+            if not ask_at_once(b, s, t, w, step):
+                return False
+        else:
+            if by_sd:
+                reckon_sd(b, s, step)
+                reached = quote_by_mid_and_sd(b, s)
+            else:
+                reached = quote_by_mid(b, s)
+            if reached:
                 count_limited(b, s)
-        elif not ask_at_once(b, s, t, w, step):
-            return False
         # A size of 0 is none whatever else caps it: it does not matter that who may not quote has none already.
         if b.portfolio != NULL and b.portfolio.settings.has_exposure_limit:
             cap_addition(b, s, b.portfolio)
+        if step >= s.close_from:
+            reduce_only(b)
         return True
     if s.keeps_quotes:
         rest(b)
@@ -227,12 +253,11 @@ cdef bint quote(Block* b, const Settings* s, const Tables* t, Windows* w, Py_ssi
         roll_window(b, w.filled_signed + row, w.filled_total + row if w.filled_total != NULL else NULL)
         if s.reference_weight > 0.0:
             refer(b, s, step & 3)
-    if s.policy == ADAPTIVE:
-        quote_adaptive(b, s)
-        if s.volatility_factor > 0.0 and s.process == THRESHOLD:
-            add_threshold_sd(b, s, step)
-        elif s.volatility_factor > 0.0:
-            add_logit_sd(b, s)
+    if by_sd:
+        reckon_sd(b, s, step)
+        quote_adaptive(b, s, True)
+    elif s.policy == ADAPTIVE:
+        quote_adaptive(b, s, False)
     elif reserved:
         if s.bounded:
             quote_avellaneda_stoikov(b, s, step, True)
@@ -399,7 +424,7 @@ cdef void move(Block* b, const Settings* s, const Tables* t, Py_ssize_t step) no
             move_at_once(b, step & 3)
             return
         move_logit(b, s, step & 3)
-        if s.has_news:
+        if s.has_news and news_comes(b, s, step & 3):
             jump(b, s, step & 3)
     elif s.process == THRESHOLD:
         if step + 1 == s.resolution_step:

@@ -1,4 +1,4 @@
-"""The pages of recorded markets and certificates in a browser: drawn whole, without a complaint or a request."""
+"""Pages of recorded markets and certificates in a browser: drawn whole, without a complaint or a request."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def simulate(
         most = _MAX_TRACED // (paths * width)
         raise InputError(f"checkpoints: must be <= {most} with {paths} paths, got {checkpoints}")
     if jobs != -1:
-        _whole("jobs", jobs, 1, 1024)
+        _whole("jobs", jobs, 1, 1024, ", or -1 for one a core")
     if orders is not None:
         scenario = replay_of(scenario)
     elif any(market.flow.model == "replay" for market in scenario.by_market().values()):
@@ -274,9 +274,9 @@ def _by_name(
     }
 
 
-def _whole(name: str, value: object, low: int, high: int) -> None:
+def _whole(name: str, value: object, low: int, high: int, also: str = "") -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-        raise InputError(f"{name}: must be a whole number >= {low} and <= {high}, got {value!r}")
+        raise InputError(f"{name}: must be a whole number >= {low} and <= {high}{also}, got {value!r}")
 
 
 def _run(

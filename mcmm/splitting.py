@@ -185,7 +185,7 @@ def rare_event(
 def _watched(event: str) -> tuple[str, float]:
     """Return an event's metric and its level in dollars."""
     try:
-        (metric,) = Event(event).names
+        metric = min(Event(event).names, key=WATCHED.__contains__)  # one that is wrong, of several
     except ValueError as error:
         raise InputError(f"event: {error}") from None
     name, sign, number = event.partition(">")

@@ -18,7 +18,7 @@ import numpy as np
 from mcmm.errors import InputError
 from mcmm.orders import MAX_SIZE
 from mcmm.tape_files import read_rows
-from mcmm.tape_formats import FORMATS, counted, read_format
+from mcmm.tape_formats import FORMATS, check_names, counted, read_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -368,11 +368,12 @@ def read_tape(
     Raises
     ------
     InputError
-        A file cannot be read, its columns fit no format, or a value breaks its rule; file, row, column, rule
-        and value are named.
+        A file cannot be read, its columns or those named fit no format, or a value breaks its rule; file,
+        row, column, rule and value are named.
     """
     import pandas as pd
 
+    check_names(columns or {})
     main = read_format(read_rows(Path(path), columns), form)
     found, source = [main], str(path)
     if quotes is not None:

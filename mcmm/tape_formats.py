@@ -6,6 +6,8 @@ it. A buy of the other outcome at x is a sale of this one at 1 - x.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -73,6 +75,17 @@ def counted(what: object, noun: str) -> str:
     """Write how many there are, or how many of a mask hold: ``"1 print"``, ``"1,200 prints"``."""
     number = int(np.sum(what))  # type: ignore[call-overload]
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def check_names(columns: Mapping[str, str]) -> None:
+    """Raise an InputError where a column is said to stand for what no format has."""
+    also = ("trade_id", "no_price", "bid_size", "ask_size", "spread", "contract")
+    known = dict.fromkeys(name for names in (*FORMATS.values(), also) for name in names)
+    for name in columns:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"columns: {name}: no format has such a column; {hint}")
 
 
 def format_of(rows: Rows) -> str:

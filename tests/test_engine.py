@@ -33,7 +33,10 @@ SHORT = mcmm.Scenario(steps=40)
         ({"paths": 1, "seed": 2**64}, "seed: must be"),
         ({"paths": 1, "first_path": 2**48}, "first_path: must be"),
         ({"paths": 3, "trace_paths": 4}, "trace_paths: must be a whole number >= 0 and <= 3, got 4"),
-        ({"paths": 1, "jobs": 0}, "jobs: must be a whole number >= 1"),
+        (
+            {"paths": 1, "jobs": 0},
+            "jobs: must be a whole number >= 1 and <= 1024, or -1 for one a core, got 0",
+        ),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments: dict[str, object], message: str) -> None:

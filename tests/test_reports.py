@@ -14,6 +14,7 @@ from scipy import stats
 from small_study import small_study
 
 from mcmm import runner
+from mcmm.errors import InputError
 from mcmm.metrics import NAMES
 from mcmm.reports import numbers, report
 from mcmm.reports.findings import Findings, can_halt, describe, frontier
@@ -59,6 +60,13 @@ def test_a_report_says_where_quantiles_are_a_sketchs(small: Findings) -> None:
     note = "Quantiles, VaR and ES of a point with more than 65,536 paths are a sketch's, within 0.1% of what"
     assert note in without_lines(printed(found))
     assert note in page(found).replace("&#39;", "'")
+
+
+def test_what_is_no_result_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"result: must be a SweepResult, as SweepResult.load returns, got str"
+    ):
+        report("runs/quickstart")
 
 
 # ---- numbers

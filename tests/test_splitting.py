@@ -148,6 +148,11 @@ def test_too_few_replicates_are_warned_of() -> None:
     [
         ("max_drawdwn > 5", {}, "did you mean max_drawdown?"),
         ("pnl > 5", {}, "event: must be max_drawdown or max_drawdown_fair"),
+        (
+            "max_drawdown > abc",
+            {},
+            "event: must be max_drawdown or max_drawdown_fair, > and a number of dollars",
+        ),
         ("max_drawdown < 5", {}, "event: must be max_drawdown or max_drawdown_fair"),
         ("__import__('os') > 5", {}, "event: must be a comparison of metrics"),
         ("max_drawdown > 5", {"effort": 1}, "effort: must be a whole number >= 64"),

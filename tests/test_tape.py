@@ -265,6 +265,8 @@ def test_files_that_do_not_go_together(folder: Path) -> None:
         read_tape(folder / "kalshi.csv", form="plain")
     with pytest.raises(InputError, match=r"must have the column when \(for time\)"):
         read_tape(folder / "kalshi.csv", columns={"time": "when"})
+    with pytest.raises(InputError, match=r"columns: tme: no format has such a column; did you mean time\?"):
+        read_tape(folder / "trades.csv", columns={"tme": "time"})
 
 
 ROWS = [

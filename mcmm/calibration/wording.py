@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mcmm.metrics import METRICS
@@ -15,6 +15,7 @@ __all__ = [
     "answer",
     "constraint_label",
     "estimate_label",
+    "in_order",
     "percent",
     "setting_label",
     "share_label",
@@ -37,6 +38,17 @@ def shown(value: float, unit: str = "") -> str:
     if unit in _DOLLARS:
         return f"{'-' if value < 0 else ''}${abs(value):,.4g}"
     return f"{value:,.4g}"
+
+
+def in_order(rows: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Return rows that the search looked at in the order of their settings: numbers by size, before words."""
+    names = list(names)
+
+    def place(row: Mapping[str, Any]) -> list[tuple[bool, Any]]:
+        values = [row["setting"][name] for name in names]
+        return [(isinstance(value, str), value) for value in values]
+
+    return sorted(rows, key=place)
 
 
 def _unit(metric: str) -> str:

@@ -53,6 +53,10 @@ def report(
     from mcmm.reports.terminal import print_report
     from mcmm.study import MANY_POINTS
 
+    if not hasattr(result, "summary"):
+        raise InputError(
+            f"result: must be a SweepResult, as SweepResult.load returns, got {type(result).__name__}"
+        )
     if result.study.count > MANY_POINTS and (html is not None or png is not None):
         raise InputError(
             f"html, png: a page has room for {MANY_POINTS:,} points, and this sweep has "

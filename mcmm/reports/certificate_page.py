@@ -12,6 +12,7 @@ from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
     estimate_label,
+    in_order,
     objective_unit,
     percent,
     setting_label,
@@ -172,7 +173,7 @@ def _tables(question: Question, document: Mapping[str, Any]) -> list[dict[str, A
 def _around(question: Question, title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     count = len(question.constraint)
     body = []
-    for row in rows:
+    for row in in_order(rows, question.search):
         scores, estimates = row["scores"], row["estimates"]
         worst = [max(range(place, len(scores), count), key=scores.__getitem__) for place in range(count)]
         body.append(

@@ -8,6 +8,7 @@ from mcmm.calibration.certificate import OBJECTIVE, question_of
 from mcmm.calibration.wording import (
     constraint_label,
     estimate_label,
+    in_order,
     objective_unit,
     percent,
     setting_label,
@@ -19,7 +20,7 @@ from mcmm.calibration.wording import (
 from mcmm.reports.layout import Column, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -160,13 +161,13 @@ def _print_overshoot(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     console.print()
 
 
-def _print_rows(console: Console, question: Question, title: str, rows: Sequence[dict[str, Any]]) -> None:
+def _print_rows(console: Console, question: Question, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print settings that the search looked at."""
     if not rows:
         return
     say(console, title, style="bold")
     names = list(question.search)
-    rows = sorted(rows, key=lambda row: [str(row["setting"][name]).zfill(12) for name in names])
+    rows = in_order(rows, names)
     columns = [
         Column(setting_label(name).replace(" ", "\n"), [f"{row['setting'][name]}" for row in rows])
         for name in names

@@ -235,7 +235,8 @@ function draw(id, traces, layout) {
 const titled = (text) => ({
   title: { text: narrow.matches && text.length > 40 ? text.replace(/^(.{15,38}) /, "$1<br>") : text, standoff: 8 },
 });
-const scaled = (unit) => ({ tickformat: unit.startsWith("$") ? "$,.4~f" : unit === "chance" ? ".3~%" : "" });
+// Shares by significant digits: with a fixed number of decimals small ones would all read 0%.
+const scaled = (unit) => ({ tickformat: unit.startsWith("$") ? "$,.4~f" : unit === "chance" ? ".3~p" : "" });
 // The title over one of several panels, whose axes have the number n.
 const panelTitle = (n, text) => ({
   text,

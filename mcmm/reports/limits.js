@@ -30,9 +30,11 @@ function drawLimits() {
       domain: stacked ? [0, 1] : domain,
       ...scaled("$"),
       ...titled("$ a path"),
+      rangemode: "tozero",
       zeroline: true,
       zerolinewidth: 2,
-      nticks: 6,
+      nticks: stacked ? 4 : 6,
+      tickangle: 0,
     };
     layout[`yaxis${n}`] = {
       type: "category",

@@ -29,7 +29,8 @@ function draw() {
       plot_bgcolor: theme.page,
       font: { color: theme.text, family: "inherit", size: 13 },
       margin: { l: 60, r: 15, t: 30, b: 50 },
-      legend: { orientation: "h", y: 1.12, x: 0 },
+      // Its rows grow upwards from the plot, and automatic margins make room for as many as there are.
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       barmode: "group",
       height: figure.height,
     };

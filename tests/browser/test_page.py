@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from fake_sweep import FakeSweep, sweep
+from fake_sweep import FakeSweep, market, sweep
+from fake_sweep import study as fake_study
 from watched import AXES, MARKS, PLOTS, Watched
 
+from mcmm.metrics import NAMES
 from mcmm.reports.findings import Findings
 from mcmm.reports.page import page as make_page
 from mcmm.study import Study
@@ -288,6 +291,52 @@ def test_small_studies_are_drawn_too(
     if values > 1:
         assert watched.count("map", ".scatterlayer .points path.point") == values
     assert watched.complaints == []
+    context.close()
+
+
+def test_axes_can_be_read_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    """Tick labels tell their ticks apart, however small the shares, and no text lies on another."""
+
+    def rarely_bound(study: Any, scenario: Any) -> np.ndarray:
+        values = market(study, scenario)
+        values[NAMES.index("inventory_limit_steps"), 0] = 1.0  # in one step of 2,000 paths of 1,000
+        return values
+
+    path = tmp_path / "report.html"
+    axes = {"quoting.base_spread": [0.02, 0.04]}
+    path.write_text(make_page(Findings.of(FakeSweep(fake_study(axes), rarely_bound))), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    watched = Watched(context.new_page())
+    watched.open(path)
+    for plot in ("bound", "limits"):
+        watched.show(plot)
+        ticks = watched.page.evaluate(
+            """id => [...document.querySelectorAll(`#plot-${id} g[class$=tick]`)].map(
+                 tick => tick.getAttribute('class') + ' ' + tick.textContent)""",
+            plot,
+        )
+        assert len(ticks) > 4
+        assert len(set(ticks)) == len(ticks), plot
+        overlaps = watched.page.evaluate(
+            """id => {
+                 const texts = [...document.querySelectorAll(`#plot-${id} .main-svg text`)]
+                   .filter(text => text.textContent && text.getBoundingClientRect().width);
+                 const boxes = texts.map(text => text.getBoundingClientRect());
+                 return texts.flatMap((one, i) => texts.slice(i + 1).filter((_, j) => {
+                   const [a, b] = [boxes[i], boxes[i + 1 + j]];
+                   return Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+                     && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+                 }).map(other => one.textContent + ' on ' + other.textContent));
+               }""",
+            plot,
+        )
+        assert overlaps == [], plot
+    ranges = watched.page.evaluate(
+        """() => ['xaxis', 'xaxis2', 'xaxis3'].map(
+             axis => document.getElementById('plot-limits')._fullLayout[axis].range)"""
+    )
+    # "Right of 0" can be seen in every panel.
+    assert all(low <= 0 <= high for low, high in ranges)
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""The pages about recorded markets, in a browser: drawn whole, without a complaint or a request."""
+"""Pages of recorded markets and certificates in a browser: drawn whole, without a complaint or a request."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from watched import Watched
 
 import mcmm
+from mcmm.reports.certificate_page import write_certificate_page
 from mcmm.reports.fit_page import write_fit_page
 from mcmm.reports.replay_page import write_replay_page
 from mcmm.tape import Tape
@@ -83,12 +84,42 @@ def drawn(watched: Watched, path: Path, plots: set[str]) -> None:
     )
     assert set(found) == plots
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
+    # A legend of several rows stands above its plot, not on it.
+    assert (
+        watched.page.evaluate(
+            """() => [...document.querySelectorAll('.plot')].filter(plot => {
+             const legend = plot.querySelector('.legend'), grid = plot.querySelector('.gridlayer');
+             return legend && legend.getBoundingClientRect().bottom > grid.getBoundingClientRect().top + 2;
+           }).map(plot => plot.id)"""
+        )
+        == []
+    )
 
 
 def test_the_page_of_a_replay(watched: Watched, tape: Tape, tmp_path: Path) -> None:
     run = mcmm.replay(tape, mcmm.Scenario(), step=1.0)
     write_replay_page(tape, run, tmp_path / "replay.html")
     drawn(watched, tmp_path / "replay.html", {"plot-ecdf", "plot-parts", "plot-path-0", "plot-path-1"})
+
+
+def test_the_page_of_a_certificate(watched: Watched, tmp_path: Path) -> None:
+    question = {
+        "maximize": "risk.inventory_limit",
+        "constraint": [{"probability": "max_drawdown_fair > 50", "at_most": 0.5}],
+        "search": {"risk.inventory_limit": [200, 5, 40]},
+        "paths": 1024,
+    }
+    study = mcmm.Study(name=HOSTILE, scenario={"steps": 20}, seed=7, calibrate=question)
+    write_certificate_page(mcmm.calibrate(study), tmp_path / "certificate.html")
+    watched.page.on("request", lambda request: watched.requests.append(request.url))
+    watched.page.goto((tmp_path / "certificate.html").as_uri())
+    assert watched.page.locator("table").count() > 1
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
+    rows = watched.page.locator(
+        "section:has(h2:text('Around it')) tbody tr td:nth-child(2)"
+    ).all_text_contents()
+    assert rows == sorted(rows, key=float)
+    assert len(rows) > 1
 
 
 def test_the_page_of_a_fit(watched: Watched, tape: Tape, tmp_path: Path) -> None:

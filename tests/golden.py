@@ -53,6 +53,7 @@ def swept(name: str, jobs: int, backend: str) -> str:
         paths=panel.FROZEN,
         seed=panel.SEED,
         points={"axes": axes},
+        keep_paths=True,  # or its paths would be simulated again here, and not be the workers'
     )
     assert len(chunks.plan(study)) == study.count
     result = runner.sweep(study, jobs=jobs, backend=backend, policy=panel.named_policy(name))

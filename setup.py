@@ -37,8 +37,8 @@ FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 # Measured on AVX-512 without and with, ns a path-step: default 10.1 and 9.1, long size tables 55 and 12.
 # clang knows none of them.
 GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-dominator-opts", "-fno-tree-pre", "-fno-split-paths"]
-# clang leaves a loop scalar that would take more than eight checks of what overlaps before it runs; they are done
-# once for 64 lanes. Measured on AVX-512 with clang 14 without and with, ns a path-step: default 13.8 and 7.2.
+# clang leaves a loop scalar that would take more than eight checks of what overlaps before it runs; they are
+# done once for 64 lanes. Measured on AVX-512, clang 14, ns a path-step without and with: default 13.8, 7.2.
 CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=128"]
 # A rule that is called costs its lane loop the vectoriser, so every one is inlined, not left to the compiler.
 INLINE = [("CYTHON_INLINE", "inline __attribute__((always_inline))")] if os.name == "posix" else []

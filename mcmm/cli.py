@@ -237,15 +237,16 @@ def schema() -> None:
 def info() -> None:
     """Print the version, the instruction set in use, the cores, and how fast they run in a two-second check.
 
-    MCMM_ISA=baseline, avx2 or avx512 chooses another instruction set; the results are the same bits.
+    MCMM_ISA=baseline, avx2 or avx512 chooses another of the builds; the results are the same bits.
     """
     import os
     import platform
 
+    from mcmm._isa import builds
     from mcmm.engine import core_info
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lines: dict[str, Any] = {"mcmm": __version__}
+    lines: dict[str, Any] = {"mcmm": __version__, "builds": ", ".join(builds())}
     lines |= {key.replace("_", " "): value for key, value in core_info().items()}
     lines |= {"python": platform.python_version(), "machine": platform.machine(), "cores": cores}
     for key, value in lines.items():

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import platform
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -78,7 +79,8 @@ SETTINGS: tuple[str, ...] = (
 
 SIGNATURE = "int (double *, double *, long long, long long)"
 """What a compiled policy is called with: rows, settings, step, steps. It returns 0, or ends the run."""
-_SAME = {SIGNATURE, "int (double *, double *, long, long)", "int (double *, double *, int64_t, int64_t)"}
+_LONG_LONG = re.compile(r"\b(long long|PY_LONG_LONG|int64_t|long)\b")
+"""What a whole number of 64 bits is called: by C, by Cython, by either, and by ctypes."""
 _RAISED = 1
 """What `numba_policy` returns for an exception."""
 
@@ -312,7 +314,7 @@ def _made(policy: Any, name: str, digest: str) -> Policy:
         capsule = LowLevelCallable(policy.ctypes)
     if isinstance(capsule, tuple) and hasattr(capsule, "signature"):
         signature = " ".join(str(capsule.signature).replace("const ", "").split())
-        if signature not in _SAME:
+        if _LONG_LONG.sub("long long", signature) != SIGNATURE:
             raise InputError(f"policy: {name} must have the signature {SIGNATURE!r}, got {signature!r}")
         return Policy(name, digest, tuple.__getitem__(capsule, 0), policy)
     if not callable(policy):
@@ -325,6 +327,10 @@ def _made(policy: Any, name: str, digest: str) -> Policy:
 
 def _name(policy: Any) -> str:
     source = getattr(policy, "_policy", None) or getattr(policy, "_pyfunc", policy)
+    if isinstance(policy, tuple) and hasattr(policy, "signature"):
+        # Compiled elsewhere: it knows neither its file nor, from Cython, its name.
+        compiled = getattr(policy, "function", None)
+        return f"LowLevelCallable:{getattr(compiled, '__name__', 'unnamed')}"
     module = getattr(source, "__module__", None) or type(policy).__module__
     return f"{module}:{getattr(source, '__qualname__', type(policy).__qualname__)}"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 import oracle
 import pytest
 from oracle_custom import Books
+from scipy import LowLevelCallable
 from typer.testing import CliRunner
 
 import mcmm
@@ -49,7 +53,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "threshold": {"market.process": "threshold", "steps": 90},
     "marked at the fair value": HARD | {"risk.mark": "fair", "risk.breaker_action": "halt"},
     # Where nothing but the inventory limit acts on a quote, the core shows and places it in one pass.
-    "halted": {"steps": 120, "flow.arrival_rate": 0.7, "risk.inventory_limit": 30, "risk.drawdown_limit": 0.4},
+    "halted": {
+        "steps": 120,
+        "flow.arrival_rate": 0.7,
+        "risk.inventory_limit": 30,
+        "risk.drawdown_limit": 0.4,
+    },
     "flattened": {
         "steps": 120,
         "flow.arrival_rate": 0.7,
@@ -278,6 +287,70 @@ def test_a_compiled_policy_that_fails_ends_the_run() -> None:
             mcmm.simulate(scenario, paths=1000, jobs=2, policy=raises)
         with pytest.raises(MCMMError, match=r"returns_7 failed in step 5: it returned 7, which must be 0"):
             mcmm.simulate(scenario, paths=1, policy=returns_7)
+
+
+WIDE = """
+int wide(double *rows, double *settings, long long step, long long steps)
+{
+    for (int i = 0; i < 64; i++) {
+        rows[BID * 64 + i] = 0.25 + settings[0];
+        rows[ASK * 64 + i] = step + 1 < steps ? 0.75 : 0.9;
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A policy in C, as ctypes has it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "wide.c").write_text(WIDE, encoding="utf-8")
+    numbers = (f"-DBID={row('bid')}", f"-DASK={row('ask')}")
+    subprocess.run(
+        [*os.environ.get("CC", "cc").split(), *numbers, "-shared", "-fPIC", "wide.c", "-o", "wide.so"],
+        check=True,
+        cwd=folder,
+    )
+    function = ctypes.CDLL(str(folder / "wide.so")).wide
+    pointer = ctypes.POINTER(ctypes.c_double)
+    function.argtypes, function.restype = (
+        (pointer, pointer, ctypes.c_longlong, ctypes.c_longlong),
+        ctypes.c_int,
+    )
+    return function
+
+
+def quotes_wide(policy: object) -> str:
+    """Run it, see that its quotes came, and return the name that is recorded."""
+    scenario = mcmm.Scenario(steps=3, quoting={"policy": "custom"})
+    run = mcmm.simulate(scenario, paths=100, trace_paths=1, policy=policy)
+    assert list(run.trace["bid"]) == [0.26, 0.26, 0.26]
+    assert list(run.trace["ask"]) == [0.75, 0.75, 0.9]
+    return str(run.provenance["policy"])
+
+
+def test_a_policy_in_c_quotes(compiled: Any) -> None:
+    assert quotes_wide(LowLevelCallable(compiled)) == "LowLevelCallable:wide"
+
+
+@pytest.mark.parametrize("whole", ["long long", "PY_LONG_LONG", "int64_t", "long"])
+def test_a_policy_as_a_capsule_quotes(whole: str, compiled: Any) -> None:
+    """As `LowLevelCallable.from_cython` hands it over: Cython calls a long long PY_LONG_LONG."""
+    new = ctypes.pythonapi.PyCapsule_New
+    new.argtypes, new.restype = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p), ctypes.py_object
+    signature = f"int (double *, double *, {whole}, {whole})".encode()
+    capsule = new(ctypes.cast(compiled, ctypes.c_void_p), signature, None)
+    assert quotes_wide(LowLevelCallable(capsule)) == "LowLevelCallable:unnamed"
+
+
+def test_a_capsule_of_another_signature_is_refused(compiled: Any) -> None:
+    compiled.argtypes = (*compiled.argtypes[:3], ctypes.c_int)
+    try:
+        with pytest.raises(InputError, match=r"must have the signature .*, got .*int\)"):
+            quotes_wide(LowLevelCallable(compiled))
+    finally:
+        compiled.argtypes = (*compiled.argtypes[:3], ctypes.c_longlong)
 
 
 def test_what_is_no_policy_is_refused(tmp_path: Path) -> None:

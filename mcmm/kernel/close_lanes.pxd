@@ -11,6 +11,7 @@ from mcmm.kernel.fair cimport logit_drift
 from mcmm.kernel.fills cimport inventory_pnl, spread_pnl
 from mcmm.kernel.random cimport happens
 from mcmm.kernel.risk cimport allowed_drawdown
+from mcmm.kernel.special cimport chosen
 from mcmm.kernel.state cimport (
     ALLOWED, DRAWDOWN, DRIFT, FLATTEN, GLOSTEN_MILGROM, HALTED_SPREAD, LANES, PAUSE, THRESHOLD, Block, Settings,
 )
@@ -63,8 +64,8 @@ cdef inline void count_to_halt(Block* b, const Settings* s) noexcept nogil:
     cdef Py_ssize_t i
     cdef double steps = s.steps
     for i in range(LANES):
-        b.quoted[i] = b.halt_step[i] + 1.0 if b.halted[i] > 0.0 else steps
-        b.spread_sum[i] = b.derived[HALTED_SPREAD][i] if b.halted[i] > 0.0 else b.spread_sum[i]
+        b.quoted[i] = chosen(b.halted[i] > 0.0, b.halt_step[i] + 1.0, steps)
+        b.spread_sum[i] = chosen(b.halted[i] > 0.0, b.derived[HALTED_SPREAD][i], b.spread_sum[i])
 
 
 cdef inline const double* kept(const Block* b, Py_ssize_t row) noexcept nogil:

@@ -11,7 +11,7 @@ from mcmm.kernel.fair cimport logit_drift, logit_move, news_logit, threshold_pro
 from mcmm.kernel.random cimport happens
 from mcmm.kernel.risk cimport drawdown_from, exposure_at, highest_exposure, pnl_at
 from mcmm.kernel.single cimport single_logistic
-from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum, unknown
+from mcmm.kernel.special cimport absolute, bits_of, chosen, maximum, minimum, unknown
 from mcmm.kernel.state cimport (
     ALLOWED, DRAWDOWN, DRIFT, FLATTEN, HALTED_SPREAD, LANES, LOSS, PAUSE, VOLUME, Block, Settings, Windows,
 )
@@ -235,8 +235,8 @@ cdef inline void count_down(Block* b) noexcept nogil:
     """A step of a pause is over; after the last one quoting comes back."""
     cdef Py_ssize_t i
     for i in range(LANES):
-        b.resumed_mark[i] = b.marked[i] if (b.pause[i] == 1.0) & (b.trips[i] == 1.0) else b.resumed_mark[i]
-        b.ramp[i] = 0.0 if b.pause[i] == 1.0 else b.ramp[i]
+        b.resumed_mark[i] = chosen((b.pause[i] == 1.0) & (b.trips[i] == 1.0), b.marked[i], b.resumed_mark[i])
+        b.ramp[i] = chosen(b.pause[i] == 1.0, 0.0, b.ramp[i])
         b.pause[i] = maximum(b.pause[i] - 1.0, 0.0)
 
 
@@ -248,29 +248,29 @@ cdef inline void trip(Block* b, const Settings* s, Py_ssize_t step) noexcept nog
     cdef double pauses = s.pause_steps if s.action == PAUSE else 0.0
     cdef double at = step, drawdown, over, reason, first
     for i in range(LANES):
-        first = b.tripped[i] if b.trips[i] == 0.0 else 0.0
+        first = chosen(b.trips[i] == 0.0, b.tripped[i], 0.0)
         drawdown = drawdown_from(b.reference[i], b.marked[i])
         reason = <double>LOSS if b.loss_top[i] - b.marked[i] >= loss_limit else <double>VOLUME
         reason = <double>DRAWDOWN if drawdown >= drawdown_limit else reason
         over = drawdown - drawdown_limit if drawdown >= drawdown_limit else NAN
-        b.halt_step[i] = at if first > 0.0 else b.halt_step[i]
-        b.halt_reason[i] = reason if first > 0.0 else b.halt_reason[i]
-        b.overshoot[i] = over if first > 0.0 else b.overshoot[i]
-        b.trip_mark[i] = b.marked[i] if first > 0.0 else b.trip_mark[i]
-        b.trip_reference[i] = b.reference[i] if first > 0.0 else b.trip_reference[i]
+        b.halt_step[i] = chosen(first > 0.0, at, b.halt_step[i])
+        b.halt_reason[i] = chosen(first > 0.0, reason, b.halt_reason[i])
+        b.overshoot[i] = chosen(first > 0.0, over, b.overshoot[i])
+        b.trip_mark[i] = chosen(first > 0.0, b.marked[i], b.trip_mark[i])
+        b.trip_reference[i] = chosen(first > 0.0, b.reference[i], b.trip_reference[i])
         b.trips[i] += b.tripped[i]
         b.halted[i] = maximum(b.halted[i], b.tripped[i] * halts)
-        b.derived[ALLOWED][i] = INFINITY if b.halted[i] > 0.0 else b.derived[ALLOWED][i]
-        b.derived[HALTED_SPREAD][i] = b.spread_sum[i] if b.tripped[i] > 0.0 else b.derived[HALTED_SPREAD][i]
+        b.derived[ALLOWED][i] = chosen(b.halted[i] > 0.0, INFINITY, b.derived[ALLOWED][i])
+        b.derived[HALTED_SPREAD][i] = chosen(b.tripped[i] > 0.0, b.spread_sum[i], b.derived[HALTED_SPREAD][i])
         b.unwind[i] = b.tripped[i] * flattens
-        b.pause[i] = pauses if b.tripped[i] > 0.0 else b.pause[i]
-        b.reference[i] = b.marked[i] if b.tripped[i] * pauses > 0.0 else b.reference[i]
+        b.pause[i] = chosen(b.tripped[i] > 0.0, pauses, b.pause[i])
+        b.reference[i] = chosen(b.tripped[i] * pauses > 0.0, b.marked[i], b.reference[i])
 
 
 cdef inline void forget(double* row, const double* tripped, double nothing) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(LANES):
-        row[i] = row[i] if tripped[i] == 0.0 else nothing
+        row[i] = chosen(tripped[i] == 0.0, row[i], nothing)
 
 
 cdef inline void empty_windows(
@@ -278,13 +278,11 @@ cdef inline void empty_windows(
 ) noexcept nogil:
     """A pause empties the breakers' windows of the lanes that just tripped."""
     cdef Py_ssize_t i, row, length = s.loss_window + 1
-    cdef double kept
     if w.loss_ring != NULL:
         for row in range(length):
             forget(w.loss_ring + row * LANES, b.tripped, -INFINITY)
         for i in range(LANES):
-            kept = b.loss_high[i]
-            b.loss_high[i] = kept if b.tripped[i] == 0.0 else b.marked[i]
+            b.loss_high[i] = chosen(b.tripped[i] == 0.0, b.loss_high[i], b.marked[i])
             w.loss_ring[(mark_index % length) * LANES + i] = b.marked[i]
     if w.volume_ring != NULL:
         for row in range(s.volume_window):

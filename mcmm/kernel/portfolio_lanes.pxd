@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 
 from mcmm.kernel.portfolio cimport addition_room, exposure_share, shared_shock
 from mcmm.kernel.risk cimport drawdown_from, exposure_at, pnl_at
-from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum
+from mcmm.kernel.special cimport absolute, bits_of, chosen, maximum, minimum
 from mcmm.kernel.state cimport FLATTEN, LANES, PAUSE, PORTFOLIO_DRAWDOWN, Block, Portfolio, Settings
 
 
@@ -65,7 +65,7 @@ cdef inline void add_up(Portfolio* p, Block* b, const Settings* s) noexcept nogi
     cdef double unit = s.unit, mark
     cdef bint fair = s.marks_fair
     for i in range(LANES):
-        mark = b.probability[i] if fair else b.mid[i]
+        mark = chosen(fair, b.probability[i], b.mid[i])
         p.marked[i] += pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], mark, b.fees[i])
         p.fair[i] += pnl_at(b.cash[i], unit, b.unwind_cash[i], b.inventory[i], b.probability[i], b.fees[i])
         p.exposure[i] += exposure_at(b.inventory[i], mark)
@@ -95,12 +95,12 @@ cdef inline bint check_sums(Portfolio* p, Py_ssize_t step) noexcept nogil:
     for i in range(LANES):
         p.reference[i] = maximum(p.reference[i], minimum(p.marked[i], follows))
         over = drawdown_from(p.reference[i], p.marked[i]) - limit
-        p.tripped[i] = p.active[i] if over >= 0.0 else 0.0
-        first = p.tripped[i] if p.trips[i] == 0.0 else 0.0
-        p.halt_step[i] = at if first > 0.0 else p.halt_step[i]
-        p.overshoot[i] = over if first > 0.0 else p.overshoot[i]
+        p.tripped[i] = chosen(over >= 0.0, p.active[i], 0.0)
+        first = chosen(p.trips[i] == 0.0, p.tripped[i], 0.0)
+        p.halt_step[i] = chosen(first > 0.0, at, p.halt_step[i])
+        p.overshoot[i] = chosen(first > 0.0, over, p.overshoot[i])
         p.trips[i] += p.tripped[i]
-        p.reference[i] = p.marked[i] if p.tripped[i] > 0.0 else p.reference[i]
+        p.reference[i] = chosen(p.tripped[i] > 0.0, p.marked[i], p.reference[i])
     for i in range(LANES):
         any_trip |= bits_of(p.tripped[i])
     return any_trip != 0
@@ -113,18 +113,18 @@ cdef inline void trip_with_portfolio(Block* b, const Settings* s, Portfolio* p, 
     cdef double pauses = s.pause_steps if s.action == PAUSE else 0.0
     cdef double at = step, reason = <double>PORTFOLIO_DRAWDOWN, tripped, first
     for i in range(LANES):
-        tripped = p.tripped[i] if b.halted[i] + b.tripped[i] == 0.0 else 0.0
-        first = tripped if b.trips[i] == 0.0 else 0.0
-        b.halt_step[i] = at if first > 0.0 else b.halt_step[i]
-        b.halt_reason[i] = reason if first > 0.0 else b.halt_reason[i]
-        b.trip_mark[i] = b.marked[i] if first > 0.0 else b.trip_mark[i]
+        tripped = chosen(b.halted[i] + b.tripped[i] == 0.0, p.tripped[i], 0.0)
+        first = chosen(b.trips[i] == 0.0, tripped, 0.0)
+        b.halt_step[i] = chosen(first > 0.0, at, b.halt_step[i])
+        b.halt_reason[i] = chosen(first > 0.0, reason, b.halt_reason[i])
+        b.trip_mark[i] = chosen(first > 0.0, b.marked[i], b.trip_mark[i])
         # A pause begun anew ends what the first trip did.
-        b.resumed_mark[i] = (
-            b.marked[i] if (tripped > 0.0) & (b.trips[i] == 1.0) & (b.pause[i] > 0.0) else b.resumed_mark[i]
+        b.resumed_mark[i] = chosen(
+            (tripped > 0.0) & (b.trips[i] == 1.0) & (b.pause[i] > 0.0), b.marked[i], b.resumed_mark[i]
         )
         b.trips[i] += tripped
         b.halted[i] = maximum(b.halted[i], tripped * halts)
         b.unwind[i] = maximum(b.unwind[i], tripped * flattens)
-        b.pause[i] = pauses if tripped > 0.0 else b.pause[i]
-        b.reference[i] = b.marked[i] if tripped * pauses > 0.0 else b.reference[i]
+        b.pause[i] = chosen(tripped > 0.0, pauses, b.pause[i])
+        b.reference[i] = chosen(tripped * pauses > 0.0, b.marked[i], b.reference[i])
         b.tripped[i] = tripped

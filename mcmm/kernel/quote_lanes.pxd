@@ -14,7 +14,7 @@ from mcmm.kernel.quoting cimport (
 )
 from mcmm.kernel.recovery cimport outage_after, recovery_multiplier
 from mcmm.kernel.risk cimport unwind_price
-from mcmm.kernel.special cimport absolute, bits_of, maximum, minimum, unknown
+from mcmm.kernel.special cimport absolute, bits_of, chosen, maximum, minimum, unknown
 from mcmm.kernel.state cimport LANES, Block, Settings
 
 
@@ -290,10 +290,10 @@ cdef inline void gate(Block* b, bint rests) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(LANES):
         if rests:
-            b.bid[i] = b.bid[i] if b.quoting[i] != 0.0 else b.resting_bid[i]
-            b.ask[i] = b.ask[i] if b.quoting[i] != 0.0 else b.resting_ask[i]
-            b.bid_size[i] = b.bid_size[i] if b.quoting[i] != 0.0 else b.resting_bid_size[i]
-            b.ask_size[i] = b.ask_size[i] if b.quoting[i] != 0.0 else b.resting_ask_size[i]
+            b.bid[i] = chosen(b.quoting[i] != 0.0, b.bid[i], b.resting_bid[i])
+            b.ask[i] = chosen(b.quoting[i] != 0.0, b.ask[i], b.resting_ask[i])
+            b.bid_size[i] = chosen(b.quoting[i] != 0.0, b.bid_size[i], b.resting_bid_size[i])
+            b.ask_size[i] = chosen(b.quoting[i] != 0.0, b.ask_size[i], b.resting_ask_size[i])
         else:
             b.bid_size[i] *= b.quoting[i]
             b.ask_size[i] *= b.quoting[i]

@@ -51,6 +51,12 @@ cdef inline double maximum(double a, double b) noexcept nogil:
     return b if a < b else a
 
 
+cdef inline double chosen(bint first, double one, double other) noexcept nogil:
+    """Of two elements in memory, both read: clang would make of a choice between them one of their addresses, and of
+    its loop no vector code."""
+    return one if first else other
+
+
 cdef inline double clip(double x, double low, double high) noexcept nogil:
     return minimum(maximum(x, low), high)
 

@@ -10,7 +10,7 @@ from mcmm.kernel.fills cimport maker_fee
 from mcmm.kernel.quoting cimport cost_of, defence, imbalance_of, marginal_price, mid_move, posterior_after
 from mcmm.kernel.random cimport NEVER, happens, happens_in_single
 from mcmm.kernel.single cimport single_exponential
-from mcmm.kernel.special cimport absolute, clip, logistic, maximum, minimum, sign, unknown
+from mcmm.kernel.special cimport absolute, chosen, clip, logistic, maximum, minimum, sign, unknown
 from mcmm.kernel.state cimport LANES, Block, Settings
 from mcmm.kernel.takers cimport (
     arrival_chance, distance_decay, excitation_after, filled, informed_side, noise_side, picked_off, reluctance,
@@ -165,7 +165,7 @@ cdef inline void fill(Block* b, const Settings* s, bint some_informed) noexcept 
     for i in range(LANES):
         taken = b.taken[i]
         contracts = absolute(taken)
-        paid = taken * (b.ask[i] if taken > 0.0 else b.bid[i])
+        paid = taken * chosen(taken > 0.0, b.ask[i], b.bid[i])
         worth = taken * b.probability[i]
         b.cash[i] += paid
         b.notional[i] += absolute(paid)
@@ -238,7 +238,7 @@ cdef inline void fill_at_cost(Block* b, const Settings* s, bint some_informed) n
     for i in range(LANES):
         taken = b.taken[i]
         contracts = absolute(taken)
-        payment = (b.work[i] - b.cost[i]) + taken * (b.ask_markup[i] if taken > 0.0 else b.bid_markup[i])
+        payment = (b.work[i] - b.cost[i]) + taken * chosen(taken > 0.0, b.ask_markup[i], b.bid_markup[i])
         payment = payment if contracts > 0.0 else 0.0
         worth = taken * b.probability[i]
         b.cost[i] = b.work[i]
@@ -297,7 +297,7 @@ cdef inline void charge(Block* b, const Settings* s, bint at_cost) noexcept nogi
     cdef Py_ssize_t i
     cdef double rate = s.maker_rate, rounding = s.fee_rounding, unit = s.unit, price
     for i in range(LANES):
-        price = b.paid[i] if at_cost else (b.ask[i] if b.taken[i] > 0.0 else b.bid[i]) * unit
+        price = chosen(at_cost, b.paid[i], chosen(b.taken[i] > 0.0, b.ask[i], b.bid[i]) * unit)
         b.fees[i] += maker_fee(rate, price, absolute(b.taken[i]), rounding)
 
 

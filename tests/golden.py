@@ -48,10 +48,15 @@ def swept(name: str, jobs: int, backend: str) -> str:
     scenario = mcmm.Scenario.from_dict(panel.SCENARIOS[name])
     axes = {"steps": [scenario.steps, scenario.steps - 1]}
     study = mcmm.Study(
-        name=name, scenario=scenario, paths=panel.FROZEN, seed=panel.SEED, points={"axes": axes}
+        name=name,
+        scenario=scenario,
+        paths=panel.FROZEN,
+        seed=panel.SEED,
+        points={"axes": axes},
+        keep_paths=True,  # or its paths would be simulated again here, and not be the workers'
     )
     assert len(chunks.plan(study)) == study.count
-    result = runner.sweep(study, jobs=jobs, backend=backend)
+    result = runner.sweep(study, jobs=jobs, backend=backend, policy=panel.named_policy(name))
     return panel.digest(
         name, panel.plain(np.array([result.values(0, metric) for metric in scenario.columns]))
     )

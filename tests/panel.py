@@ -129,6 +129,19 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "quoting": {"base_spread": 0.0, "quote_size": 3},
         "risk": {"inventory_limit": 5, "exposure_limit": 2.0},
     },
+    # The reduced bot's path: one pass a phase, and no takers for what the drawdown has halted.
+    "reduced": {
+        "steps": 150,
+        "market": {"volatility": 0.06},
+        "flow": {
+            **{"arrival_rate": 0.5, "informed_fraction": 0.5, "price_sensitivity": 0.0},
+            **{"size_mean": 2.857, "size_max": 10},
+        },
+        "quoting": {
+            **{"base_spread": 0.02, "inventory_factor": 1.0, "fill_shade": 0.005, "imbalance_shade": 0.0},
+        },
+        "risk": {"drawdown_limit": 0.5},
+    },
     "posterior": {
         "steps": 150,
         "market": {"tick_size": 0.0, "initial_probability": 0.3, "news_rate": 0.01, "news_strength": 0.5},
@@ -171,6 +184,14 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             "breaker_action": "pause",
         },
         "recovery": {"disconnect_rate": 0.02, "outage_steps": 5, "ramp_steps": 10},
+    },
+    # Nothing but the inventory limit acts on its quote, which is shown and placed in one pass.
+    "custom at once": {
+        "steps": 40,
+        "market": {"volatility": 0.04},
+        "flow": {"arrival_rate": 0.9, "noise_buy_fraction": 0.7},
+        "quoting": {"policy": "custom", "imbalance_shade": 0.01},
+        "risk": {"inventory_limit": 12},
     },
     "replay": {
         "steps": 90,
@@ -260,10 +281,15 @@ def skewed(view: QuoteView) -> None:
     view.ask[:] = centre + half * view.ask_multiplier
 
 
-POLICIES = {"custom": skewed}
+POLICIES = {name: skewed for name in SCENARIOS if name.startswith("custom")}
 
-# What a sweep can run: a study has no orders, and no policy of one's own.
-SWEPT = [name for name in SCENARIOS if name != "replay" and name not in POLICIES]
+# What a sweep can run: a study has no orders.
+SWEPT = [name for name in SCENARIOS if name != "replay"]
+
+
+def named_policy(name: str) -> str | None:
+    """A scenario's policy as other processes find it: file.py:name."""
+    return f"{__file__}:{POLICIES[name].__name__}" if name in POLICIES else None
 
 
 def simulate(name: str, paths: int, **options: Any) -> mcmm.Simulation:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import panel
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 import mcmm
 from mcmm import _isa, engine, plan
+from mcmm.policies import policy_of
 
 GOLDEN = Path(__file__).parent / "data" / "golden.json"
 PANEL = list(panel.SCENARIOS)
@@ -79,7 +81,9 @@ def test_tracing_changes_nothing(name: str, reference: dict[str, NDArray[np.floa
 
 @pytest.mark.parametrize("name", panel.SWEPT)
 def test_a_sweep_gets_the_same_rows(name: str, reference: dict[str, NDArray[np.float64]]) -> None:
-    rows = engine.run_rows(mcmm.Scenario.from_dict(panel.SCENARIOS[name]), panel.SEED, 3, 200)
+    scenario = mcmm.Scenario.from_dict(panel.SCENARIOS[name])
+    policy = policy_of(panel.named_policy(name), scenario)
+    rows = engine.run_rows(scenario, panel.SEED, 3, 200, policy=policy)
     assert np.array_equal(rows, reference[name][:, 3:203], equal_nan=True)
 
 
@@ -107,3 +111,28 @@ def test_values_are_frozen(name: str) -> None:
 
 def test_the_golden_file_is_of_this_panel() -> None:
     assert list(json.loads(GOLDEN.read_text("utf-8"))) == PANEL
+
+
+def test_every_way_through_the_core_is_frozen() -> None:
+    """Each of the plan's yes-or-no fields both ways: so a new pass for the common case needs an entry."""
+    planned: list[dict[str, float]] = []
+
+    class Watched:
+        """The core, with a look at what its plans are made of."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_isa.core, name)
+
+        def Plan(self, fields: dict[str, float], *more: Any, **named: Any) -> Any:
+            planned.append(fields)
+            return _isa.core.Plan(fields, *more, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "core", Watched())
+        for name in PANEL:
+            panel.simulate(name, 1)
+    flags = {name for name, value in planned[0].items() if isinstance(value, bool)}
+    flags -= {"venue_paused", "venue_cancels", "venue_resumes"}  # which the core sets, by the step
+    assert {"quotes_at_once", "asks_at_once", "marks_at_once", "halts_takers", "walks_at_once"} <= flags
+    seen = {name: {bool(fields[name]) for fields in planned} for name in flags}
+    assert not {name: sorted(ways) for name, ways in seen.items() if len(ways) < 2}

@@ -35,6 +35,7 @@ WANTED = [
         "from the start",
     ),
     *("one market", "three markets or more", "replayed", "unwinding", "fill of a stale quote", "own breaker"),
+    "scheduled news",
 ]
 
 
@@ -70,6 +71,8 @@ def members(draw: st.DrawFn, regime: str) -> tuple[list[dict[str, Any]], int]:
         del table["steps"]
         table["risk"]["close_steps"] = min(table["risk"]["close_steps"], steps)
         table["schedule"] = within(table["schedule"], steps)
+        if regime == "correlated" and table["market"]["process"] == "logit":
+            table["schedule"]["news"] = draw(st.sampled_from(([[steps // 2, 0.4]], [], [[0, 1.0]])))
         if regime == "joint breaker":
             table["risk"] |= cases.one_of(
                 draw,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
+
+from mcmm.errors import ScenarioError
 
 __all__ = [
     "COUNT",
@@ -158,6 +160,16 @@ class Table(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True
     )
+
+    if not TYPE_CHECKING:  # to a type checker it would say that anything may be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Refuse a change of a setting in the house's words; pydantic's do not say what to do instead."""
+            if name in type(self).model_fields:
+                raise ScenarioError(
+                    f"{name}: a scenario does not change; its replace({{..}}) returns a changed one"
+                )
+            super().__setattr__(name, value)
 
     @model_validator(mode="before")
     @classmethod

@@ -328,4 +328,15 @@ def test_many_markets_are_summed_up_by_the_worst(capsys: pytest.CaptureFixture[s
     assert out.count("\nm") == 21
     assert "20 worst" in out
     assert "The portfolio has no breaker" in out
+    calm = many.replace({"portfolio.drawdown_limit": 1000.0, "risk.volume_limit": 1})
+    print_simulation(mcmm.simulate(calm, paths=50, seed=1), Console(width=80))
+    told = " ".join(capsys.readouterr().out.split())
+    # The markets' own breakers tripped, the portfolio's did not.
+    assert "The portfolio's breaker tripped on none of the 50 paths: its chance is <5.9%" in told
+    assert "Each market's own trips are in its row." in told
+    tripped = many.replace({"portfolio.drawdown_limit": 0.01, "risk.mark": "fair"})
+    print_simulation(mcmm.simulate(tripped, paths=50, seed=1), Console(width=80))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "The portfolio's breaker tripped on " in told
+    assert "% of paths (95% interval " in told
     assert max(len(line) for line in out.splitlines()) <= 80

@@ -116,7 +116,7 @@ def _point(details: Details, row: int) -> dict[str, Any]:
         if kind := unit(column):
             entry["unit"] = kind
         if column == "halt.chance" and not findings.halting[row]:
-            entry["note"] = "no breaker is set"
+            entry["note"] = findings.unbroken
         elif all(map(math.isfinite, ends := findings.interval(row, column))):
             entry |= _interval(*ends)
         if value == 0.0 and column.endswith("chance") and "note" not in entry:

@@ -247,6 +247,11 @@ class Findings:
         halting = tuple(can_halt(result.study.scenario_at(point)) for point in result.points.index)
         return cls(result, objective, order, best, shortfall, errors, degrees, tied, method, halting)
 
+    @property
+    def unbroken(self) -> str:
+        """What is said where no halt can be: with several markets their own breakers are not meant."""
+        return "the portfolio has no breaker" if self.result.study.scenario.markets else "no breaker is set"
+
     def can_simulate(self, row: int) -> bool:
         """Tell whether a point can be simulated again: a policy of one's own is not in a run directory."""
         study = self.result.study

@@ -257,8 +257,10 @@ def _tail_columns(simulation: Simulation) -> list[Column]:
 
 
 def _halt_line(simulation: Simulation, trips: FloatArray, reasons: FloatArray, steps: FloatArray) -> str:
-    """Say how many paths tripped a breaker, which one first and when."""
+    """Say how many paths tripped a breaker, which one first and when; of several markets the portfolio's."""
     paths = len(trips)
+    several = bool(simulation.scenario.markets)
+    own = " Each market's own trips are in its row." if several else ""
     if not can_halt(simulation.scenario):
         if simulation.scenario.markets:
             return "The portfolio has no breaker; each market's own trips are in its row."
@@ -266,7 +268,8 @@ def _halt_line(simulation: Simulation, trips: FloatArray, reasons: FloatArray, s
     tripped = trips > 0
     if not tripped.any():
         bound = numbers.chance(0.0, paths)
-        return f"No breaker tripped on any of the {paths:,} paths: its chance is {bound} (95% upper bound)."
+        which = "The portfolio's breaker tripped on none" if several else "No breaker tripped on any"
+        return f"{which} of the {paths:,} paths: its chance is {bound} (95% upper bound).{own}"
     found = proportion(int(tripped.sum()), paths)
     firsts = ", ".join(
         f"{name} on {numbers.chance(float((reasons == code).mean()), paths)}"
@@ -274,7 +277,9 @@ def _halt_line(simulation: Simulation, trips: FloatArray, reasons: FloatArray, s
         if code and bool((reasons == code).any())
     )
     share, low, high = (numbers.chance(value, paths) for value in (found.value, found.low, found.high))
+    which = "The portfolio's breaker" if several else "A breaker"
+    first = "" if several else f" First to trip: {firsts}."
     return (
-        f"A breaker tripped on {share} of paths (95% interval {low} to {high}), half of them by step "
-        f"{np.median(steps[tripped]):,.0f}. First to trip: {firsts}."
+        f"{which} tripped on {share} of paths (95% interval {low} to {high}), half of them by step "
+        f"{np.median(steps[tripped]):,.0f}.{first}{own}"
     )

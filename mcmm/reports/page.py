@@ -136,17 +136,18 @@ def _tiles(findings: Findings) -> list[dict[str, str]]:
     if best is None:
         return []
     paths = f"{findings.paths_text} paths"
+    breaker = "the portfolio's breaker" if findings.result.study.scenario.markets else "a breaker"
     tiles = []
     for column, label, note in (
         (f"{PNL}.mean", "Mean pnl, settled", "dollars a path"),
         (f"{PNL}.expected_shortfall_95", "Expected shortfall, 95%", "mean loss in the worst 5% of paths"),
         (f"{PNL}.loss_chance", "Chance of a loss", f"share of {paths}"),
-        ("halt.chance", "Chance of a halt", f"share of {paths} on which a breaker tripped"),
+        ("halt.chance", "Chance of a halt", f"share of {paths} on which {breaker} tripped"),
     ):
         value, interval = findings.write(best, column), findings.write_interval(best, column)
         interval = f"95% interval {interval}" if interval else ""
         if column == "halt.chance" and not findings.halting[best]:
-            value, interval, note = "none", "", "no breaker is set"
+            value, interval, note = "none", "", findings.unbroken
         elif value.startswith("<"):
             interval, note = "95% upper bound", f"seen on none of {paths}"
         tiles.append({"label": label, "value": _minus(value), "interval": _minus(interval), "note": note})
@@ -408,7 +409,7 @@ def _notes(findings: Findings) -> list[str]:
             "95% upper bound."
         )
     if not all(findings.halting):
-        notes.append("A halt is \u201cnone\u201d where the scenario sets no breaker.")
+        notes.append(f"A halt is \u201cnone\u201d where {findings.unbroken}.")
     if findings.paths < 1000:
         tail = max(1, round(findings.paths / 100))
         notes.append(

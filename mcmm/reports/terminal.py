@@ -307,8 +307,9 @@ def _notes(findings: Findings, rows: list[int], left_out: int) -> list[str]:
     precision = findings.result.study.precision
     if precision is not None:
         notes.append(precision.note(findings.result.summary, describe(precision.column)))
+    several = bool(findings.result.study.scenario.markets)
     if not all(findings.halting[row] for row in rows):
-        notes.append("none: no breaker is set, so no path can halt.")
+        notes.append(f"none: {findings.unbroken}, so no path can halt{' as a whole' if several else ''}.")
     chances = ("halt.chance", "pnl_settled.loss_chance")
     if any(findings.chance(row, column).startswith("<") for row in rows for column in chances):
         notes.append(f"<: seen on none of {findings.paths:,} paths; the number is the 95% upper bound.")

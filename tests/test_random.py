@@ -191,13 +191,13 @@ PHI = [*spread(1500, -37, 0), *spread(1500, -5, 9), -37.0, 0.0, -0.0]
 QUANTILE = [10**e for e in spread(700, -15, -0.3)] + [1 - 10**e for e in spread(700, -15, -0.3, 2)]
 QUANTILE += [*spread(700, 0.01, 0.99), 0.5, 0.075, 0.925, 1e-15, 1 - 1e-15]
 # Every mid that a grid of a cent can have, and as near to 0 and 1 as the finest grid's.
-CENTS = [*(k / 100 for k in range(1, 100)), *spread(600, 0.001, 0.999), 0.001, 0.999]
+CENTS = [*(k / 100 for k in range(1, 100)), *spread(600, 0.01, 0.99), 0.010659994074643901]
 MIDS = [
     *CENTS,
     *(10**e for e in spread(800, -6, -2)),
     *(1 - 10**e for e in spread(400, -6, -2, 2)),
     *(0.5 + s * 10.0**-k for s in (-1, 1) for k in range(1, 17)),
-    *(1e-6, 1 - 1e-6, 1e-6 * (1 - 1e-9), 4.1233998e-05, 2.7344831e-05),
+    *(1e-6, 1 - 1e-6, 1e-6 * (1 - 1e-9), 4.1233998e-05, 3.585200694534239e-05),
 ]
 
 

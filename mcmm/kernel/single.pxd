@@ -84,7 +84,7 @@ cdef inline float density_lift(float v) noexcept nogil:
 
 
 cdef inline double density_at_quantile(double p) noexcept nogil:
-    """phi(Phi^-1(p)) for 1e-6 <= p <= 1 - 1e-6; relative error below 2e-7, of p from 0.001 to 0.999 below 1e-7.
+    """phi(Phi^-1(p)) for 1e-6 <= p <= 1 - 1e-6; relative error below 2e-7, of p from 0.01 to 0.99 below 1e-7.
 
     What is 4 phi(0) p (1 - p) near the middle, and all of it there, keeps its digits in double precision.
     """

@@ -243,11 +243,10 @@ def info() -> None:
     import os
     import platform
 
-    from mcmm._isa import builds
-    from mcmm.engine import core_info
+    from mcmm.engine import core_builds, core_info
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lines: dict[str, Any] = {"mcmm": __version__, "builds": ", ".join(builds())}
+    lines: dict[str, Any] = {"mcmm": __version__, "builds": ", ".join(core_builds())}
     lines |= {key.replace("_", " "): value for key, value in core_info().items()}
     lines |= {"python": platform.python_version(), "machine": platform.machine(), "cores": cores}
     for key, value in lines.items():

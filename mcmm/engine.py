@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import mcmm
-from mcmm._isa import core
+from mcmm._isa import builds, core
 from mcmm.errors import InputError
 from mcmm.metrics import NAMES
 from mcmm.orders import order_tables, replay_of
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["MAX_PATHS", "Resumed", "core_info", "cores", "resume_rows", "run_rows", "simulate", "widened"]
+__all__ = [
+    "MAX_PATHS",
+    "Resumed",
+    "core_builds",
+    "core_info",
+    "cores",
+    "resume_rows",
+    "run_rows",
+    "simulate",
+    "widened",
+]
 
 MAX_PATHS = 10**8
 """The most paths of one market held in memory at once: 31 numbers each."""
@@ -256,6 +266,11 @@ def core_info() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
     }
+
+
+def core_builds() -> tuple[str, ...]:
+    """Return the instruction sets that MCMM_ISA can choose here, best first."""
+    return builds()
 
 
 def cores() -> int:

@@ -270,8 +270,7 @@ def _cut(tape: Tape, contract: str | None, step: float | None, capture: float, m
     """Return the path of the contract that is asked for, or the only one."""
     names = list(tape.contracts.index)
     if contract is None and len(names) != 1:
-        shown = ", ".join(names[:5]) + ", .." * (len(names) > 5)
-        raise InputError(f"--contract: must name one of the tape's {len(names)} contracts: {shown}")
+        raise InputError(f"--contract: must name one of the tape's {tape.listed}")
     return tape.cut(contract or names[0], step=step, capture=capture, merge=merge)
 
 

@@ -199,7 +199,7 @@ def _chosen(
         raise InputError(f"horizons: must be numbers of seconds > 0, got {', '.join(map(str, horizons))}")
     names = list(tape.contracts.index) if contracts is None else list(contracts)
     if strange := [name for name in names if name not in tape.contracts.index]:
-        raise InputError(f"contracts: must be the tape's, got {strange[0]!r}")
+        raise InputError(f"contracts: must be among the tape's {tape.listed}; got {strange[0]!r}")
     return names
 
 

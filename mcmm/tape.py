@@ -138,6 +138,13 @@ class Tape:
         """
         return replace(self, prints=_merged(self.prints))
 
+    @property
+    def listed(self) -> str:
+        """How many contracts there are, and the first of them, for an error."""
+        names = list(self.contracts.index)
+        first = ", ".join(names[:5]) + ", .." * (len(names) > 5)
+        return f"{len(names)} contract{'s' * (len(names) != 1)}: {first}"
+
     def of(self, contract: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return one contract's prints, and its quotes that have a mid.
 
@@ -147,7 +154,7 @@ class Tape:
             If there is no such contract.
         """
         if contract not in self.contracts.index:
-            raise InputError(f"contract: must be one of the tape's, got {contract!r}")
+            raise InputError(f"contract: must be one of the tape's {self.listed}; got {contract!r}")
         prints, quotes = (rows.get(contract, np.empty(0, dtype=np.int64)) for rows in self._rows)
         quoted = self.quotes.iloc[quotes]
         return self.prints.iloc[prints], quoted[quoted["mid"].notna()]

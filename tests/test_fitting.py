@@ -360,7 +360,7 @@ class TestFit:
             ({"sizes": "normal"}, "sizes: must be one of auto, geometric"),
             ({"informed": 1.0}, "informed: must be >= 0 and < 1, got 1"),
             ({"horizons": [0.0]}, "horizons: must be numbers of seconds > 0, got 0.0"),
-            ({"contracts": ["x"]}, "contracts: must be the tape's, got 'x'"),
+            ({"contracts": ["x"]}, f"contracts: must be among the tape's {tape.listed}; got 'x'"),
         ):
             with pytest.raises(InputError, match=re.escape(message)):
                 fit(tape, **arguments)  # type: ignore[arg-type]

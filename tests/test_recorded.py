@@ -199,7 +199,7 @@ class TestCommand:
             ("--trace 1", "--trace: needs --out"),
             ("--trace -1", "--trace: must be >= 0"),
             ("--seed -1", "--seed: must be >= 0"),
-            ("--contract Z", "contract: must be one of the tape's, got 'Z'"),
+            ("--contract Z", "tape's 3 contracts: A, B, C; got 'Z'"),
         ],
     )
     def test_refuses(

@@ -342,7 +342,7 @@ class TestCut:
     def test_arguments(self, folder: Path) -> None:
         tape = plain(folder, ROWS[:1])
         for arguments, message in (
-            ({"contract": "x"}, "contract: must be one of the tape's, got 'x'"),
+            ({"contract": "x"}, "contract: must be one of the tape's 1 contract: contract; got 'x'"),
             ({"contract": "contract", "step": 0}, "step: must be a number of seconds >= 1e-6"),
             ({"contract": "contract", "capture": 0}, "capture: must be > 0 and <= 1, got 0"),
             ({"contract": "contract"}, "must have a print after its first price to be cut, got 1 prints"),

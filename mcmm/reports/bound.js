@@ -114,7 +114,7 @@ function drawBound() {
         (rows.some((row) => (data.breakers[row] || {}).any)
           ? " Where several breakers are set and the paths were not looked at, they are told together, as any."
           : "")
-      : ". No breaker is set at these points.");
+      : `; ${data.unbroken} at these points.`);
 }
 
 function drawOvershoot() {

@@ -108,6 +108,7 @@ def figures_data(details: Details) -> dict[str, Any]:
         "units": {name: METRICS[name].unit for name in distributions},
         "sampled": {str(row): [sample.paths, sample.whole] for row, sample in details.samples.items()},
         "breakers": _breakers(details),
+        "unbroken": findings.unbroken,
         "exposure_limited": any(
             exposure_limited(result.study.scenario_at(int(point))) for point in result.points.index
         ),

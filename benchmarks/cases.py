@@ -52,7 +52,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "reduced": peers.SCENARIO,
     "polymarket_btc15m": _measured("polymarket_btc15m"),
     "kalshi_macro": _measured("kalshi_macro"),
-    # Per path-step of a market.
+    # Per path-step of a market; the first is the default scenario, as a list of one.
+    "1 market in a portfolio": _markets(1),
     "3 markets": {
         **_markets(3),
         "portfolio": {"correlation": 0.5, "exposure_limit": 60.0, "drawdown_limit": 50.0},

@@ -305,7 +305,10 @@ def _run(
     jobs: int,
     progress: Callable[[int, int], object] | None,
 ) -> None:
-    """Run slices on threads, so that this one stays free for progress and Ctrl-C."""
+    """Run slices on threads, so that this one stays free for progress and Ctrl-C.
+
+    A third of a slice is over before either is missed, and is run on this one: threads would take 0.2 ms.
+    """
     from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
     paths = values.shape[1]
@@ -321,6 +324,11 @@ def _run(
                 part[...] = written
         return end - begin
 
+    if 3 * -(-paths // core.BLOCK) <= size // core.BLOCK:
+        one(0, paths)
+        if progress is not None:
+            progress(paths, paths)
+        return
     slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))
     running: set[Future[int]] = set()
     done = 0

@@ -7,10 +7,10 @@ hold every policy to them.
 from libc.math cimport NAN
 
 from mcmm.kernel.quoting cimport (
-    accumulating_size_within, ask_on_grid, bid_on_grid, imbalance_of, whole_size,
+    accumulating_size_within, ask_on_grid, bid_on_grid, imbalance_of, size_at,
 )
 from mcmm.kernel.risk cimport exposure_at, pnl_at
-from mcmm.kernel.special cimport absolute, minimum, unknown
+from mcmm.kernel.special cimport absolute, unknown
 from mcmm.kernel.state cimport (
     LANES, STATE_ROWS, V_ASK, V_ASK_MULTIPLIER, V_ASK_SIZE, V_BID, V_BID_MULTIPLIER, V_BID_SIZE, V_EXPOSURE,
     V_IMBALANCE, V_INVENTORY, V_MID, V_MULTIPLIER, V_PNL, V_QUOTING, V_STATE, V_USAGE, Block, Rows, Settings,
@@ -69,7 +69,7 @@ cdef inline void show_sizes(Block* b, double* rows) noexcept nogil:
 cdef inline void place_custom(Block* b, const Settings* s, const double* rows) noexcept nogil:
     """A side without a price has no size; whatever was written ends on the grid, uncrossed, within the limit."""
     cdef Py_ssize_t i
-    cdef double ticks = s.ticks, limit = s.inventory_limit, bid, ask, size
+    cdef double ticks = s.ticks, limit = s.inventory_limit, bid, ask
     for i in range(LANES):
         bid = rows[V_BID * LANES + i]
         ask = rows[V_ASK * LANES + i]
@@ -78,10 +78,8 @@ cdef inline void place_custom(Block* b, const Settings* s, const double* rows) n
     for i in range(LANES):
         bid = rows[V_BID * LANES + i]
         ask = rows[V_ASK * LANES + i]
-        size = whole_size(rows[V_BID_SIZE * LANES + i])
-        b.bid_size[i] = minimum(size, limit - b.inventory[i]) if bid == bid else 0.0
-        size = whole_size(rows[V_ASK_SIZE * LANES + i])
-        b.ask_size[i] = minimum(size, limit + b.inventory[i]) if ask == ask else 0.0
+        b.bid_size[i] = size_at(bid, rows[V_BID_SIZE * LANES + i], limit - b.inventory[i])
+        b.ask_size[i] = size_at(ask, rows[V_ASK_SIZE * LANES + i], limit + b.inventory[i])
 
 
 cdef inline void show_at_once(Block* b, const Settings* s, Rows* rows, bint limited) noexcept nogil:
@@ -127,10 +125,8 @@ cdef inline void place_at_once(Block* b, const Settings* s, const Rows* rows, bi
         low = bid_on_grid(bid if bid == bid else 0.0, ticks, one)
         high = ask_on_grid(ask if ask == ask else 1.0, ticks, low)
         inventory = b.inventory[i]
-        bid_size = minimum(whole_size(rows.bid_size[i]), limit - inventory)
-        bid_size = bid_size if bid == bid else 0.0
-        ask_size = minimum(whole_size(rows.ask_size[i]), limit + inventory)
-        ask_size = ask_size if ask == ask else 0.0
+        bid_size = size_at(bid, rows.bid_size[i], limit - inventory)
+        ask_size = size_at(ask, rows.ask_size[i], limit + inventory)
         quoting = b.quoting[i] if gated else 1.0
         b.bid[i] = low
         b.ask[i] = high

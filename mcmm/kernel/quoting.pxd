@@ -134,6 +134,12 @@ cdef inline double whole_size(double size) noexcept nogil:
     return floor_whole(minimum(size if size > 0.0 else 0.0, 1073741824.0))
 
 
+cdef inline double size_at(double price, double size, double room) noexcept nogil:
+    """What is quoted of such a size: within the room, and nothing without a price (NaN)."""
+    cdef double within = minimum(whole_size(size), room)
+    return within if price == price else 0.0
+
+
 cdef inline double exposure_room(double exposure_limit, double risked) noexcept nogil:
     """Contracts that a limit in dollars allows at `risked` dollars each."""
     return floor_whole(minimum(exposure_limit / risked + 1e-9, 1125899906842624.0))

@@ -309,8 +309,6 @@ def _run(
 
     A third of a slice is over before either is missed, and is run on this one: threads would take 0.2 ms.
     """
-    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-
     paths = values.shape[1]
     stop = np.zeros(1, dtype=np.int32)
 
@@ -329,6 +327,8 @@ def _run(
         if progress is not None:
             progress(paths, paths)
         return
+    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
     slices = ((begin, min(begin + size, paths)) for begin in range(0, paths, size))
     running: set[Future[int]] = set()
     done = 0

@@ -16,7 +16,7 @@ from mcmm.errors import ScenarioError
 from mcmm.expressions import Event
 from mcmm.metrics import columns
 from mcmm.objectives import Objective, Statistic
-from mcmm.refusals import nearest
+from mcmm.refusals import VALUE, nearest
 from mcmm.scenario import Scenario
 
 __all__ = ["LOOKS", "MAX_WORLDS", "Limit", "Question", "read_question"]
@@ -308,7 +308,6 @@ def _conflict(one: Limit, other: Limit) -> str:
     return ""
 
 
-_VALUE = "a number, a text or true or false"
 _RULES = {
     "maximize": "text, such as mean(pnl_settled)",
     "confidence": "a number > 0 and < 1, as 0.95",
@@ -390,7 +389,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
         else:
             rule = _RULES.get(names[-1] if names else "", "a list of values, or a table with low and high")
             if place and isinstance(place[-1], int):
-                rule = _RULES["constraint[]"] if names == ["constraint"] else _VALUE
+                rule = _RULES["constraint[]"] if names == ["constraint"] else VALUE
             yield f"{where}: must be {rule}, got {settings.shown(fault['input'])}"
 
 

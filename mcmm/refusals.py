@@ -12,10 +12,11 @@ from mcmm.axes import MAX_POINTS, Range, Span
 from mcmm.designs import DESIGNS, MAX_SAMPLES
 from mcmm.precision import MAX_PATHS, Precision
 
-__all__ = ["nearest", "refusals"]
+__all__ = ["VALUE", "nearest", "refusals"]
 
 _AXIS = "a list of numbers, texts or true and false, or a table with low, high and count"
-_VALUE = "a number, a text or true or false"
+VALUE = "a number, a text or true or false"
+"""What a value of an axis or a listed point must be, of a setting that is no list."""
 _KINDS = {kind.__name__: kind for kind in DESIGNS.values()}
 _DESIGN = f"a table whose design is one of {', '.join(DESIGNS)}"
 # By the setting's place, without what only repeats or numbers; the shorter one where there is no longer one.
@@ -130,11 +131,11 @@ def _rule(place: list[int | str]) -> str:
     if "axes" in names and len(names) > (at := names.index("axes")) + 1:
         if len(names) == at + 3:
             return _RULES[names[-1]]
-        return _VALUE if isinstance(place[-1], int) else _AXIS
+        return VALUE if isinstance(place[-1], int) else _AXIS
     if isinstance(place[-1], int) and names[-1] in _EACH:
         return _EACH[names[-1]]
     if "points" in names[1:-1]:  # a setting of a listed point
-        return _VALUE
+        return VALUE
     return _RULES.get(".".join(names)) or _RULES.get(f"{names[0]}.{names[-1]}", _RULES[names[0]])
 
 

@@ -143,7 +143,7 @@ class Tape:
         """How many contracts there are, and the first of them, for an error."""
         names = list(self.contracts.index)
         first = ", ".join(names[:5]) + ", .." * (len(names) > 5)
-        return f"{len(names)} contract{'s' * (len(names) != 1)}: {first}"
+        return f"{counted(len(names), 'contract')}: {first}"
 
     def of(self, contract: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return one contract's prints, and its quotes that have a mid.

@@ -262,9 +262,7 @@ def _halt_line(simulation: Simulation, trips: FloatArray, reasons: FloatArray, s
     several = bool(simulation.scenario.markets)
     own = " Each market's own trips are in its row." if several else ""
     if not can_halt(simulation.scenario):
-        if simulation.scenario.markets:
-            return "The portfolio has no breaker; each market's own trips are in its row."
-        return "No breaker is set, so no path halts."
+        return f"The portfolio has no breaker.{own}" if several else "No breaker is set, so no path halts."
     tripped = trips > 0
     if not tripped.any():
         bound = numbers.chance(0.0, paths)

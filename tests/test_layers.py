@@ -218,6 +218,7 @@ def test_no_sequence_gets_a_fill_through_a_tripped_layer() -> None:
         "fill",
     )
     cases.until_seen([holds], came, wanted, 10)
+    assert all(came[name] >= 10 for name in wanted)
 
 
 def test_the_page_has_the_table_of_the_code() -> None:
